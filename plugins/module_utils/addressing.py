@@ -1,0 +1,172 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Address arithmetic: subnets, what of them can be given out, default pools, MAC addresses. Pure.
+
+Addresses travel as ``ipaddress`` objects; errors are ``ValueError`` with a text for the user, without the item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Union
+
+IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+NO_GATEWAY = "none"
+
+# 172.18.0.0/16 first, as Docker documents; then what of RFC 1918 it leaves: (base, prefix length of a block).
+DEFAULT_IPV4_POOLS = (
+    *((ipaddress.ip_network(f"172.{second}.0.0/16"), 16) for second in range(18, 32)),
+    (ipaddress.ip_network("192.168.0.0/16"), 20),
+)
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A subnet of a network.
+
+    ``gateway`` is None where there is none; ``auxiliary`` are ``(name, address)`` pairs that are in use by others;
+    ``from_pool`` tells that nobody asked for just this subnet.
+    """
+
+    network: IPNetwork
+    gateway: IPAddress | None = None
+    ip_range: IPNetwork | None = None
+    auxiliary: tuple[tuple[str, IPAddress], ...] = ()
+    from_pool: bool = field(default=False, compare=False)
+
+    @property
+    def family(self) -> int:
+        return self.network.version
+
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and highest address that may be given out without being asked for, as integers."""
+        first, last = usable(self.network)
+        if self.ip_range is None:
+            return first, last
+        return max(first, int(self.ip_range.network_address)), min(last, int(self.ip_range.broadcast_address))
+
+    def reserved(self) -> dict[int, str]:
+        """Addresses that are never given out, as integers, each with what it is."""
+        taken = {int(address): f"the auxiliary address '{name}'" for name, address in self.auxiliary}
+        if self.gateway is not None:
+            taken[int(self.gateway)] = "the gateway"
+        return taken
+
+
+def usable(network: IPNetwork) -> tuple[int, int]:
+    """First and last address that a station may have.
+
+    IPv4 loses the network and the broadcast address, but not in a /31 (RFC 3021) or /32; IPv6 the subnet-router
+    anycast address (RFC 4291, 2.6.1), but not in a /127 (RFC 6164) or /128.
+    """
+    first, last = int(network.network_address), int(network.broadcast_address)
+    if network.num_addresses <= 2:
+        return first, last
+    return first + 1, last - 1 if network.version == 4 else last
+
+
+def default_gateway(network: IPNetwork) -> IPAddress | None:
+    """The first usable address; none where the subnet is too small to spare one."""
+    if network.num_addresses <= 2:
+        return None
+    return network.network_address + 1
+
+
+def parse_subnet(text: str) -> tuple[IPNetwork, bool]:
+    """The subnet that ``text`` names, and whether host bits had to be cleared. Refuses what no VLAN can carry."""
+    if "%" in text:
+        raise ValueError(f"subnet '{text}' has a zone id; a subnet has none")
+    if "/" not in text:
+        raise ValueError(f"subnet '{text}' has no prefix length; write it as 192.168.20.0/24")
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError as error:
+        raise ValueError(f"subnet '{text}' is not an IPv4 or IPv6 subnet: {error}") from None
+    network = interface.network
+    reason = _unusable(network)
+    if reason:
+        raise ValueError(f"subnet '{text}' cannot be used: {reason}")
+    return network, interface.ip != network.network_address
+
+
+def _unusable(network: IPNetwork) -> str | None:
+    if network.prefixlen == 0:
+        return "it covers all addresses"
+    kinds = ("multicast", "loopback", "link_local", "unspecified")
+    special = next((kind for kind in kinds if getattr(network, f"is_{kind}")), None)
+    if special:
+        return f"these are {special.replace('_', '-')} addresses"
+    blocks = {
+        4: {"240.0.0.0/4": "reserved", "127.0.0.0/8": "loopback", "224.0.0.0/4": "multicast", "0.0.0.0/8": "unspecified"},
+        6: {"::ffff:0:0/96": "IPv4-mapped", "ff00::/8": "multicast", "fe80::/10": "link-local", "::1/128": "loopback"},
+    }
+    for block, words in blocks[network.version].items():
+        if network.overlaps(ipaddress.ip_network(block)):
+            return f"it holds {words} addresses ({block})"
+    return None
+
+
+def parse_address(text: str, family: int | None = None) -> IPAddress:
+    """A plain address, of one family if asked; refuses prefix lengths and zone ids."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not an IP address") from None
+    if "%" in text:
+        raise ValueError(f"'{text}' has a zone id; give the address without it")
+    if family is not None and address.version != family:
+        raise ValueError(f"'{text}' is not an IPv{family} address")
+    return address
+
+
+def address_of(number: int, family: int) -> IPAddress:
+    """The address that an integer stands for."""
+    return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)
+
+
+def unusable_in(subnet: IPNetwork, address: IPAddress) -> str | None:
+    """Why no station may have ``address`` in ``subnet``, or None."""
+    first, last = usable(subnet)
+    if address not in subnet:
+        return f"it is outside {subnet}"
+    if int(address) < first:
+        return f"it is the {'network' if subnet.version == 4 else 'subnet-router anycast'} address of {subnet}"
+    if int(address) > last:
+        return f"it is the broadcast address of {subnet}"
+    return None
+
+
+def pool_blocks(pools: Iterable[tuple[IPNetwork, int]]) -> Iterator[IPNetwork]:
+    """All blocks of the pools, in their order."""
+    for base, prefixlen in pools:
+        yield from base.subnets(new_prefix=prefixlen)
+
+
+def first_free_block(pools: Iterable[tuple[IPNetwork, int]], used: Iterable[IPNetwork]) -> IPNetwork | None:
+    """The first block of the pools that overlaps nothing in ``used`` (networks of either family)."""
+    used = list(used)
+    for block in pool_blocks(pools):
+        if not any(block.version == other.version and block.overlaps(other) for other in used):
+            return block
+    return None
+
+
+def unique_local_prefix(seed: str) -> ipaddress.IPv6Network:
+    """A /48 of RFC 4193 addresses, the same for the same seed (a host's machine id)."""
+    global_id = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:5], "big")
+    return ipaddress.IPv6Network(((0xFD << 120) | (global_id << 80), 48))
+
+
+def mac_for(ipv4: IPAddress | None, network: str, owner: str) -> str:
+    """The MAC address of an endpoint: ``02:42:`` and the IPv4 address as Docker documents (``02:42:ac:10:56:02`` for
+    172.16.86.2); without IPv4 ``02:`` and 40 bits of a hash of network and owner. Stable over re-runs and reboots."""
+    if ipv4 is not None:
+        octets = b"\x02\x42" + ipv4.packed
+    else:
+        octets = b"\x02" + hashlib.sha256(f"{network}/{owner}".encode()).digest()[:5]
+    return octets.hex(":")

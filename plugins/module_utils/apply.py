@@ -1,0 +1,358 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carries a plan out: the only place that writes. The intent goes to the store first, then the kernel is changed, then
+the store hears what is done; so a run that is broken off anywhere is finished by the next one.
+
+An item that the kernel refuses does not keep the others from being done; the error names each that failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils import netlink
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, Unfinished
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    Endpoint,
+    MadeNamespace,
+    Target,
+    parent_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import path_of
+from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    PHASES,
+    ChangeParent,
+    MakeLink,
+    MakeNamespace,
+    MakeParent,
+    Plan,
+    RemoveLink,
+    RemoveNamespace,
+    RouteSpec,
+    Settle,
+    SetUp,
+    StoreStep,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.store import Store
+
+# Namespaces that are open at a time: well under the 1,024 descriptors that a process may have by default.
+_OPEN_AT_ONCE = 256
+_LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
+_DEFAULT_DESTINATION = "default"
+
+
+def apply(plan: Plan, store: Store, boot_id: str) -> None:
+    """Does all that the plan says.
+
+    :raises Unfinished: if the kernel refused something; what could be done is done, and told
+    """
+    store.write(plan.before)
+    run = _Run(boot_id)
+    for phase in PHASES:
+        steps = [step for step in plan.kernel if type(step) is phase and step.item not in run.failed]
+        if steps:
+            _HANDLERS[phase](run, steps)
+    store.write([_settled(run, step) for step in plan.after if step.item not in run.failed])
+    if run.failed:
+        raise Unfinished("\n".join(f"{item}: {reason}" for item, reason in run.failed.items()), run.done)
+
+
+class _Run:
+    """What is known while a plan is carried out: which items failed and why, what was done, which namespaces are which."""
+
+    def __init__(self, boot_id: str) -> None:
+        self.boot_id = boot_id
+        self.failed: dict[str, str] = {}
+        self.done: list[str] = []
+        self.inodes: dict[Target, int] = {}
+
+    def note(self, item: str, error: UnderlayError | None, words: str) -> bool:
+        """Keeps what became of a part of an item; whether it went well."""
+        if error is None:
+            self.done.append(words)
+            return True
+        self.failed.setdefault(item, f"{words}: {error}")
+        return False
+
+
+def _settled(run: _Run, step: StoreStep) -> StoreStep:
+    if not isinstance(step, Settle):
+        return step
+    row = step.row
+    if isinstance(row, MadeNamespace):
+        row = replace(row, inode=run.inodes.get(Target("netns", row.name), row.inode), boot_id=run.boot_id)
+    elif isinstance(row, Endpoint):
+        row = replace(row, space=run.inodes.get(row.target, row.space), boot_id=run.boot_id)
+    return replace(step, row=row)
+
+
+# --- namespaces -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(run: _Run, target: Target) -> Iterator[int]:
+    descriptor = netlink.open_namespace(path_of(target))
+    try:
+        run.inodes[target] = netlink.namespace_id(descriptor)[1]
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _by_space(steps: Iterable[Any]) -> dict[Target | None, list[Any]]:
+    grouped: dict[Target | None, list[Any]] = {}
+    for step in steps:
+        grouped.setdefault(step.space, []).append(step)
+    return grouped
+
+
+def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
+    for step in steps:
+        words = f"make namespace '{step.target.value}'"
+        try:
+            descriptor = netlink.create_namespace(step.target.value)
+        except UnderlayError as error:
+            run.note(step.item, error, words)
+            continue
+        run.inodes[step.target] = netlink.namespace_id(descriptor)[1]
+        os.close(descriptor)
+        run.note(step.item, None, words)
+
+
+def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
+    occupied = netlink.occupied_namespaces()
+    for step in steps:
+        words = f"remove namespace '{step.target.value}'"
+        try:
+            with _opened(run, step.target) as descriptor, netlink.Channel(descriptor) as channel:
+                # Somebody may have moved in since it was looked at.
+                lived_in = run.inodes[step.target] in occupied or any(not link.loopback for link in channel.links())
+            if not lived_in:
+                netlink.remove_namespace(step.target.value)
+                run.note(step.item, None, words)
+        except netlink.MissingNamespace:
+            continue
+        except UnderlayError as error:
+            run.note(step.item, error, words)
+
+
+# --- links that go --------------------------------------------------------------------------------------------
+
+
+def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
+    for target, group in _by_space(steps).items():
+        try:
+            if target is None:
+                _remove_here(run, group, None)
+            else:
+                with _opened(run, target) as descriptor:
+                    _remove_here(run, group, descriptor)
+        except netlink.MissingNamespace:
+            continue  # and its links with it
+        except UnderlayError as error:
+            for step in group:
+                run.note(step.item, error, f"remove link '{step.name}'")
+
+
+def _remove_here(run: _Run, steps: Sequence[RemoveLink], descriptor: int | None) -> None:
+    with netlink.Channel(descriptor) as channel:
+        links = {link.name: link for link in channel.links()}
+        certain = [step for step in steps if _is_still(links.get(step.name), step)]
+        answers = channel.send([netlink.DeleteLink(step.index) for step in certain])
+        for step, answer in zip(certain, answers):
+            gone = answer is not None and answer.errno == errno.ENODEV
+            run.note(step.item, None if gone else answer, f"remove link '{step.name}' ({step.space or 'host'})")
+
+
+def _is_still(link: Link | None, step: RemoveLink) -> bool:
+    """Whether the link is the very one that was planned on: an index or a name alone may by now be another's."""
+    if link is None or link.index != step.index:
+        return False
+    return link.alias == step.mark or (not link.alias and link.name == working_name(step.mark))
+
+
+# --- parents --------------------------------------------------------------------------------------------------
+
+
+def _make_parents(run: _Run, steps: Sequence[MakeParent]) -> None:
+    with netlink.Channel() as channel:
+        indexes = {link.name: link.index for link in channel.links()}
+        requests = [_new_parent(step, indexes) for step in steps]
+        answers = channel.send(requests)
+        made = [
+            step
+            for step, answer in zip(steps, answers)
+            if run.note(step.item, _explained(answer, step.parent.kind), f"make parent '{step.parent.name}'")
+        ]
+        indexes = {link.name: link.index for link in channel.links()}
+        changes = [
+            netlink.ChangeLink(
+                indexes[working_name(parent_mark(step.parent.name))],
+                name=step.parent.name,
+                alias=parent_mark(step.parent.name),
+                up=True if step.up else None,
+            )
+            for step in made
+        ]
+        for step, answer in zip(made, channel.send(changes)):
+            run.note(step.item, answer, f"name and raise parent '{step.parent.name}'")
+
+
+def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink:
+    parent = step.parent
+    name = working_name(parent_mark(parent.name))
+    if parent.base is None:
+        return netlink.CreateLink(name, parent.kind, mtu=step.mtu)
+    attributes = ((IFLA_VLAN_ID, "=H", parent.vlan_id), (IFLA_VLAN_PROTOCOL, ">H", step.protocol))
+    return netlink.CreateLink(name, parent.kind, parent_index=indexes.get(parent.base), mtu=step.mtu, attributes=attributes)
+
+
+def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
+    with netlink.Channel() as channel:
+        indexes = {link.name: link.index for link in channel.links()}
+        requests = [netlink.ChangeLink(indexes.get(step.name, 0), up=step.up, mtu=step.mtu) for step in steps]
+        for step, answer in zip(steps, channel.send(requests)):
+            run.note(step.item, answer, f"change parent '{step.name}'")
+
+
+# --- endpoints' links -----------------------------------------------------------------------------------------
+
+
+def _make_links(run: _Run, steps: Sequence[MakeLink]) -> None:
+    """All in one go from the host's side: each link appears in its namespace at once, under its working name."""
+    with netlink.Channel() as channel:
+        indexes = {link.name: link.index for link in channel.links()}
+        for start in range(0, len(steps), _OPEN_AT_ONCE):
+            _make_some(run, channel, indexes, steps[start : start + _OPEN_AT_ONCE])
+
+
+def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], steps: Sequence[MakeLink]) -> None:
+    with contextlib.ExitStack() as stack:
+        descriptors: dict[Target, int] = {}
+        ready: list[MakeLink] = []
+        for step in steps:
+            words = f"make a {step.kind} link on '{step.parent}' in {step.space}"
+            try:
+                if step.parent not in indexes:
+                    raise UnderlayError(f"parent '{step.parent}' is not there (any more)")
+                if step.space not in descriptors:
+                    descriptors[step.space] = stack.enter_context(_opened(run, step.space))
+            except UnderlayError as error:
+                run.note(step.item, error, words)
+                continue
+            ready.append(step)
+        requests = [
+            netlink.CreateLink(
+                step.working_name,
+                step.kind,
+                parent_index=indexes[step.parent],
+                netns_fd=descriptors[step.space],
+                mtu=step.mtu,
+                mac=step.mac_address,
+                attributes=step.attributes,
+            )
+            for step in ready
+        ]
+        for step, answer in zip(ready, channel.send(requests)):
+            run.note(step.item, _explained(answer, step.kind), f"make a {step.kind} link on '{step.parent}' in {step.space}")
+
+
+def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
+    """The kernel's error with what it means for the user, where that is known."""
+    meaning = {
+        errno.EOPNOTSUPP: f"this kernel has no driver '{kind}'; load it: modprobe {kind}",
+        errno.EBUSY: "the parent is used by a bridge, a bond or another driver; use another parent",
+    }
+    if error is None or error.errno not in meaning:
+        return error
+    return UnderlayError(f"{error}: {meaning[error.errno]}")
+
+
+def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
+    for target, group in _by_space(steps).items():
+        try:
+            with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
+                for step in group:
+                    _set_up_one(run, channel, descriptor, step)
+        except UnderlayError as error:
+            for step in group:
+                run.note(step.item, error, f"set up link '{step.name}' in {target}")
+
+
+def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetUp) -> None:
+    link = channel.link(step.link)
+    if link is None:
+        raise UnderlayError(f"link '{step.link}' is not there (any more)")
+    if step.sysctls:
+        netlink.write_sysctl(descriptor, {f"net/ipv6/conf/{step.link}/{k}": v for k, v in step.sysctls.items()})
+    requests = _requests(step, link)
+    for request, answer in zip(requests, channel.send(requests)):
+        if answer is not None and not _as_wanted(request, answer):
+            run.note(step.item, answer, _words(request, step))
+    if step.item not in run.failed:
+        run.done.append(f"set up link '{step.name}' in {step.space}")
+
+
+def _requests(step: SetUp, link: Link) -> list[netlink.Request]:
+    requests: list[netlink.Request] = []
+    if step.loopback_up:
+        requests.append(netlink.ChangeLink(_LOOPBACK_INDEX, up=True))
+    requests += [_route(netlink.DeleteRoute, link.index, route) for route in step.routes_off]
+    requests += [netlink.DeleteAddress(link.index, str(address), plen) for address, plen in step.addresses_off]
+    if step.rename and link.up:
+        requests.append(netlink.ChangeLink(link.index, up=False))
+    change = netlink.ChangeLink(
+        link.index,
+        name=step.name if step.rename else None,
+        alias=step.mark,
+        up=True if step.up else None,
+        mtu=step.mtu,
+        mac=step.mac_address,
+        kind=step.kind,
+        attributes=step.attributes,
+    )
+    if change != netlink.ChangeLink(link.index):
+        requests.append(change)
+    requests += [netlink.AddAddress(link.index, str(address), plen) for address, plen in step.addresses]
+    requests += [_route(netlink.AddRoute, link.index, route) for route in step.routes]
+    return requests
+
+
+def _route(request: Callable[..., Any], index: int, route: RouteSpec) -> Any:
+    gateway = None if route.gateway is None else str(route.gateway)
+    return request(route.family, _DEFAULT_DESTINATION, index, gateway=gateway, onlink=route.onlink)
+
+
+def _as_wanted(request: netlink.Request, error: netlink.NetlinkError) -> bool:
+    """Whether the refusal says that things are as they should be: what should come is there, what should go is gone."""
+    if isinstance(request, (netlink.DeleteAddress, netlink.DeleteRoute)):
+        return error.errno in (errno.EADDRNOTAVAIL, errno.ESRCH)
+    return isinstance(request, (netlink.AddAddress, netlink.AddRoute)) and error.errno == errno.EEXIST
+
+
+def _words(request: netlink.Request, step: SetUp) -> str:
+    where = f"in {step.space}"
+    if isinstance(request, netlink.AddAddress):
+        return f"give {request.address}/{request.prefixlen} to link '{step.name}' {where}"
+    if isinstance(request, netlink.AddRoute):
+        return f"set the default route {'via ' + request.gateway if request.gateway else ''} by link '{step.name}' {where}"
+    return f"set up link '{step.name}' {where}"
+
+
+_HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
+    RemoveLink: _remove_links,
+    RemoveNamespace: _remove_namespaces,
+    MakeParent: _make_parents,
+    ChangeParent: _change_parents,
+    MakeNamespace: _make_namespaces,
+    MakeLink: _make_links,
+    SetUp: _set_up,
+}

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every error that a user can meet, worded for the person who reads it.
+
+Raised once, where the fact is known; the module that ran shows the text as it is.
+This file knows nothing of Ansible, the kernel or the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UnderlayError(Exception):
+    """Something that the user has to know; its text names the item, the cause and the way out."""
+
+
+class ItemError(UnderlayError):
+    """An error of one item of a list.
+
+    ``item`` is the item's label as a user finds it in the task, for example ``endpoints[2] (web3)``.
+    """
+
+    def __init__(self, item: str, message: str) -> None:
+        super().__init__(f"{item}: {message}")
+        self.item = item
+
+
+class Refused(UnderlayError):
+    """One or more items cannot be done; nothing was changed.
+
+    ``messages`` holds one text per item, in input order.
+    """
+
+    def __init__(self, messages: Iterable[str]) -> None:
+        self.messages = tuple(messages)
+        super().__init__("\n".join(self.messages))
+
+
+class StoreError(UnderlayError):
+    """The store cannot be used: its folder, its file, its version or its lock."""
+
+
+class Unfinished(UnderlayError):
+    """The kernel refused a part of the work; ``done`` tells in words what was done all the same."""
+
+    def __init__(self, message: str, done: Iterable[str]) -> None:
+        super().__init__(message)
+        self.done = tuple(done)

@@ -1,0 +1,197 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What flows along the road: the things that the store keeps, the marks in the kernel, the actions that are reported.
+
+Frozen values only; nothing here reads or writes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS, Driver
+
+FAMILIES = (4, 6)
+VLAN_PROTOCOLS = {"802.1q": 0x8100}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as it is kept.
+
+    ``parent`` is the link that the endpoints hang on: the one asked for, or the dummy of an isolated network;
+    ``asked_parent`` is what was asked for (None: isolated); ``mtu`` None follows the parent.
+    """
+
+    name: str
+    driver_name: str
+    parent: str
+    asked_parent: str | None
+    mode: str | None
+    flag: str | None
+    internal: bool
+    enable_ipv4: bool
+    enable_ipv6: bool
+    subnets: tuple[Subnet, ...]
+    mtu: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def driver(self) -> Driver:
+        return DRIVERS[self.driver_name]
+
+    @property
+    def isolated(self) -> bool:
+        return self.internal or self.asked_parent is None
+
+    @property
+    def routed(self) -> bool:
+        """Whether a gateway means nothing here (l3, l3s)."""
+        return self.mode in self.driver.routed_modes
+
+    @property
+    def lone(self) -> bool:
+        """Whether the one link of this network has the parent for itself (passthru)."""
+        return self.mode in self.driver.lone_modes
+
+    @property
+    def own_mac(self) -> bool:
+        return self.driver.own_mac and not self.lone
+
+    def of_family(self, family: int) -> tuple[Subnet, ...]:
+        enabled = self.enable_ipv4 if family == 4 else self.enable_ipv6
+        return tuple(subnet for subnet in self.subnets if enabled and subnet.family == family)
+
+    def subnet_of(self, address: IPAddress) -> Subnet | None:
+        return next((subnet for subnet in self.subnets if address in subnet.network), None)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A link that we made for networks to hang on: a VLAN sub-interface of ``base``, or a dummy (``base`` None)."""
+
+    name: str
+    base: str | None = None
+    vlan_id: int | None = None
+
+    @property
+    def kind(self) -> str:
+        return "vlan" if self.base else "dummy"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an endpoint lives: ``kind`` is ``netns``, ``netns_path`` or ``pid``; ``value`` the name, path or number."""
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint as it is kept. ``default_route`` holds the families (4, 6) for which it carries the default route;
+    ``space`` is the inode of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one."""
+
+    network: str
+    name: str
+    target: Target
+    ifname: str
+    mac_address: str | None
+    default_route: tuple[int, ...]
+    space: int | None = None
+    boot_id: str = ""
+    start_time: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.network, self.name
+
+    @property
+    def label(self) -> str:
+        return f"{self.network}/{self.name}"
+
+
+@dataclass(frozen=True)
+class MadeNamespace:
+    """A named namespace that we made; ``inode`` and ``boot_id`` tell it from one of the same name made later."""
+
+    name: str
+    inode: int | None
+    boot_id: str
+
+
+ENDPOINT, RESERVED = "endpoint", "reserved"
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """An address and its owner. ``segment`` is the parent link: on one parent an address exists once."""
+
+    segment: str
+    network: str
+    kind: str
+    owner: str
+    address: IPAddress
+    description: str = ""
+
+    @property
+    def family(self) -> int:
+        return self.address.version
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.network, self.kind, self.owner, self.family
+
+    @property
+    def holder(self) -> str:
+        """The owner in words for an error."""
+        return f"{'endpoint' if self.kind == ENDPOINT else 'owner'} '{self.owner}' of network '{self.network}'"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that is done, as the user reads it. ``changes`` is ``{field: {before, after}}``."""
+
+    action: str
+    kind: str
+    name: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "kind": self.kind,
+            "name": self.name,
+            "changes": {key: dict(value) for key, value in self.changes.items()},
+        }
+
+
+# --- marks: how a link in the kernel says that it is ours (its ifalias) ---------------------------------------
+
+MARK = "netops.underlay"
+
+
+def parent_mark(name: str) -> str:
+    return f"{MARK} parent {name}"
+
+
+def endpoint_mark(network: str, name: str) -> str:
+    return f"{MARK} endpoint {network}/{name}"
+
+
+def working_name(mark: str) -> str:
+    """The name that a link has until it is ready. A link of ours gets its final name, its mark and "up" in one
+    request, so whatever has the final name but no mark is not ours, and what a kill left behind is found by this."""
+    return f"nu.{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
+
+
+def dummy_name(network: str) -> str:
+    """The name of the dummy parent of an isolated network."""
+    return f"nud-{hashlib.sha256(network.encode()).hexdigest()[:10]}"

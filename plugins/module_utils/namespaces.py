@@ -1,0 +1,329 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Network namespaces, their sysctls and their processes, by system calls of this thread and without a fork.
+
+Knows nothing of links, networks or Ansible. What writes here is called by netlink.py alone, which announces
+each write before it is done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+
+NETNS_DIR = "/run/netns"  # iproute2's, which gives it as /var/run/netns (include/namespace.h)
+
+NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 2  # linux/mount.h
+
+_THIS_THREAD = "/proc/thread-self/ns/net"
+_SYSCTL = re.compile(r"net(/[^/\0]+)+")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MissingNamespace(UnderlayError, FileNotFoundError):
+    """There is nothing at the path where a network namespace was expected."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One way to reach a network namespace: ``path`` opens it, ``words`` name it in a message."""
+
+    path: str
+    words: str
+
+
+def _call(function: str, *arguments: object) -> None:
+    """A system call through libc; OSError with its errno where it fails."""
+    if getattr(_libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), function)
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    _call("mount", os.fsencode(source), os.fsencode(target), b"none", ctypes.c_ulong(flags), None)
+
+
+def _set_namespace(netns_fd: int) -> None:
+    _call("setns", netns_fd, CLONE_NEWNET)
+
+
+def current_namespace() -> int:
+    """A descriptor of the network namespace that this thread is in; the caller closes it."""
+    return os.open(_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def entered(netns_fd: int) -> Iterator[None]:
+    """This thread in that namespace; afterwards it is where it was. UnderlayError where it may not enter."""
+    with _returning():
+        try:
+            _set_namespace(netns_fd)
+        except OSError as error:
+            raise UnderlayError(f"the network namespace cannot be entered: {error.strerror}") from error
+        yield
+
+
+@contextmanager
+def _returning() -> Iterator[None]:
+    before = current_namespace()
+    try:
+        yield
+    finally:
+        try:
+            _set_namespace(before)
+        except OSError as error:
+            _die(f"cannot return to the network namespace that this process was in: {error}")
+        os.close(before)
+
+
+def _die(text: str) -> NoReturn:
+    """End the process at once: whatever it did next would be done in the wrong namespace."""
+    os.write(2, f"netops.underlay: {text}\n".encode())
+    os.abort()
+
+
+def open_namespace(path: str) -> int:
+    """A descriptor of the network namespace at ``path``; the caller closes it.
+
+    Raises MissingNamespace where there is nothing, UnderlayError where it is something else or may not be
+    opened.
+    """
+    try:
+        # O_NONBLOCK for the case that it is a pipe, whose opening would wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, ProcessLookupError):
+        raise MissingNamespace(f"there is no network namespace at {path}") from None
+    except OSError as error:
+        raise UnderlayError(f"the network namespace {path} cannot be opened: {error.strerror}") from error
+    if not _is_network_namespace(fd):
+        os.close(fd)
+        raise UnderlayError(f"{path} is no network namespace")
+    return fd
+
+
+def _is_network_namespace(fd: int) -> bool:
+    try:
+        return fcntl.ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
+    except OSError:
+        return False
+
+
+def namespace_id(netns_fd: int) -> tuple[int, int]:
+    """What tells one namespace from another as long as it lives: ``(st_dev, st_ino)`` (man 7 namespaces)."""
+    status = os.fstat(netns_fd)
+    return status.st_dev, status.st_ino
+
+
+def named_path(name: str) -> str:
+    """Where ``ip netns`` keeps the namespace of that name; UnderlayError where none can be named so."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > 255:
+        raise UnderlayError(f"{name!r} cannot be the name of a namespace")
+    return os.path.join(NETNS_DIR, name)
+
+
+def create(name: str) -> int:
+    """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c) and return a descriptor of it.
+
+    A kill in the middle leaves an empty file that is no mount point: such a file counts as absent and is
+    reused. Raises UnderlayError where the name is taken.
+    """
+    path = named_path(name)
+    try:
+        _prepare_directory()
+        _make_mount_point(path, name)
+        return _bind_new_namespace(path)
+    except OSError as error:
+        raise UnderlayError(f"namespace {name!r} cannot be made: {error.strerror}") from error
+
+
+def _prepare_directory() -> None:
+    """Make NETNS_DIR a shared mount point, so that a name made or removed is so in every mount namespace."""
+    os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
+    lock = os.open(NETNS_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # iproute2 takes it as well: two at once would mount one over the other.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            _mount("", NETNS_DIR, MS_SHARED | MS_REC)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # EINVAL: no mount point yet
+                raise
+            _mount(NETNS_DIR, NETNS_DIR, MS_BIND | MS_REC)
+            _mount("", NETNS_DIR, MS_SHARED | MS_REC)
+    finally:
+        os.close(lock)
+
+
+def _make_mount_point(path: str, name: str) -> None:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    except FileExistsError:
+        if not _is_leftover(path):
+            raise UnderlayError(f"namespace {name!r} exists already") from None
+
+
+def _is_leftover(path: str) -> bool:
+    """Whether it is an empty file and no mount point (a mounted namespace is on another device, nsfs)."""
+    status = os.lstat(path)
+    ours = status.st_dev == os.stat(NETNS_DIR).st_dev
+    return ours and stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def _bind_new_namespace(path: str) -> int:
+    try:
+        with _returning():
+            _call("unshare", CLONE_NEWNET)
+            _mount(_THIS_THREAD, path, MS_BIND)
+            return current_namespace()
+    except OSError:
+        _unmount(path)
+        os.unlink(path)
+        raise
+
+
+def remove(name: str) -> None:
+    """Take the name away, as ``ip netns delete`` does; a name that is gone already is no error.
+
+    The namespace lives on while a process or a descriptor holds it.
+    """
+    path = named_path(name)
+    try:
+        _unmount(path)
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UnderlayError(f"namespace {name!r} cannot be removed: {error.strerror}") from error
+
+
+def _unmount(path: str) -> None:
+    """Undo every mount on ``path``: what was mounted twice would be busy after one."""
+    while True:
+        try:
+            _call("umount2", os.fsencode(path), MNT_DETACH)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no mount point (any more)
+                return
+            raise
+
+
+def named_namespaces() -> dict[str, str]:
+    """Name -> path of each namespace under NETNS_DIR; other files there do not count."""
+    return {name: path for name, path, _identity in _named()}
+
+
+def every_namespace() -> dict[tuple[int, int], Namespace]:
+    """Each network namespace that has a name or a process, by ``namespace_id``; by its name where it has one.
+
+    A namespace that only a descriptor or a mount elsewhere keeps alive cannot be found this way.
+    """
+    found: dict[tuple[int, int], Namespace] = {}
+    for name, path, identity in _named():
+        found.setdefault(identity, Namespace(path, f"namespace {name!r}"))
+    for pid, identity in _processes():
+        if identity not in found:
+            words = f"the namespace of process {pid} ({_process_name(pid)})"
+            found[identity] = Namespace(f"/proc/{pid}/ns/net", words)
+    return found
+
+
+def processes_in(identity: tuple[int, int]) -> list[int]:
+    """The pids, ascending, of the processes that are in the namespace with that ``namespace_id``."""
+    return sorted(pid for pid, where in _processes() if where == identity)
+
+
+def _named() -> Iterator[tuple[str, str, tuple[int, int]]]:
+    try:
+        names = sorted(os.listdir(NETNS_DIR))
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = os.path.join(NETNS_DIR, name)
+        with suppress(UnderlayError):  # an empty file that a kill left, or gone meanwhile
+            fd = open_namespace(path)
+            identity = namespace_id(fd)
+            os.close(fd)
+            yield name, path, identity
+
+
+def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):  # ended meanwhile, or a zombie, which is in no namespace
+                status = os.stat(f"/proc/{entry}/ns/net")
+                yield int(entry), (status.st_dev, status.st_ino)
+
+
+def _process_name(pid: int) -> str:
+    with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().rstrip("\n")
+    return "ended"
+
+
+def process_start_time(pid: int) -> int | None:
+    """When the process began, in clock ticks since boot (man 5 proc, stat field 22); None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Field 2 is the name in brackets, which may hold anything; field 3 follows the last bracket.
+    return int(text.rpartition(b")")[2].split()[22 - 3])
+
+
+def boot_id() -> str:
+    """A text that is another after each boot (man 4 random)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def inside(netns_fd: int | None) -> AbstractContextManager[None]:
+    """``entered``, or nothing to enter for None: the namespace that this thread is in."""
+    return nullcontext() if netns_fd is None else entered(netns_fd)
+
+
+def sysctl_path(name: str) -> str:
+    """The file of a sysctl that each network namespace has for itself: ``net/ipv4/conf/eth0.20/forwarding``.
+
+    `/` stands between the parts, since link names hold dots. UnderlayError for anything outside ``net/``.
+    """
+    if not _SYSCTL.fullmatch(name) or {".", ".."} & set(name.split("/")):
+        raise UnderlayError(f"{name!r} is no sysctl of a network namespace (net/..., parts separated by /)")
+    return f"/proc/sys/{name}"
+
+
+def put_sysctl(name: str, value: str) -> None:
+    """Write one sysctl of the namespace that this thread is in."""
+    try:
+        with open(sysctl_path(name), "w", encoding="ascii") as file:
+            file.write(value)
+    except FileNotFoundError:
+        raise UnderlayError(f"the kernel has no sysctl {name}") from None
+    except OSError as error:
+        raise UnderlayError(f"sysctl {name} cannot be set to {value!r}: {error.strerror}") from error
+
+
+def read_sysctl(netns_fd: int | None, names: Iterable[str]) -> dict[str, str | None]:
+    """The values, without the line end, of those sysctls in that namespace; None where it has no such one."""
+    values: dict[str, str | None] = {}
+    with inside(netns_fd):
+        for name in names:
+            try:
+                with open(sysctl_path(name), encoding="ascii") as file:
+                    values[name] = file.read().rstrip("\n")
+            except FileNotFoundError:
+                values[name] = None
+    return values

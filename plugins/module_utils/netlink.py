@@ -1,0 +1,818 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The kernel's network, read and changed by netlink messages; the only file that imports pyroute2.
+
+Knows messages, not what they are for: no networks, endpoints, marks, store or Ansible. Requests are encoded
+by pyroute2's message classes. The socket is a plain one of the standard library, since pyroute2's fork or
+start threads depending on their version; and dumps are decoded here, since a run reads every namespace that
+it manages.
+
+Every write to the kernel, also to namespaces and sysctls (namespaces.py), goes out through this file, where
+``recorder`` hears of it first.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import re
+import socket
+import struct
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, Union
+
+from ansible_collections.netops.underlay.plugins.module_utils import namespaces
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (  # noqa: F401 - handed on
+    NETNS_DIR,
+    MissingNamespace,
+    Namespace,
+    boot_id,
+    current_namespace,
+    entered,
+    every_namespace,
+    named_namespaces,
+    namespace_id,
+    open_namespace,
+    process_start_time,
+    processes_in,
+    read_sysctl,
+)
+
+try:
+    import pyroute2
+    from pyroute2 import netlink as nl
+    from pyroute2.netlink import rtnl
+    from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfbase
+    from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+except ImportError as error:
+    _import_error: str | None = str(error)
+else:
+    _import_error = None
+
+    class _LinkMessage(ifinfbase, nl.nlmsg):
+        """A link message whose IFLA_INFO_DATA is taken as bytes for every kind: pyroute2 knows some in part."""
+
+        class ifinfo(ifinfbase.ifinfo):
+            data_map: ClassVar[dict[str, type]] = {}
+
+
+OLDEST_LIBRARY = (0, 7, 2)
+TIMEOUT_SECONDS = 30
+DUMP_TRIES = 50
+
+# A dump's datagram is 32 KiB at most (net/netlink/af_netlink.c, netlink_recvmsg), other answers are smaller.
+_RECEIVE_BYTES = 65536
+_SEND_BYTES = 65536
+_SOCKET_BUFFER_BYTES = 8 << 20
+_ACK_BYTES = 4096  # more than an answer with its text takes of the receive buffer
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_NETLINK_CAP_ACK = 10  # linux/netlink.h
+
+# linux/if_link.h, linux/if.h, linux/rtnetlink.h, linux/if_addr.h, linux/ipv6.h
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID = 18, 20, 26, 37
+# A link has some 40 attributes, on which most of a run's reading time goes by: a quarter of them is needed.
+_LINK_WANTED = frozenset(
+    [_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER]
+    + [_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID]
+)
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
+_IFLA_INET6_CONF, _DEVCONF_ACCEPT_RA_DEFRTR, _DEVCONF_DISABLE_IPV6 = 2, 17, 26
+_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
+_RTEXT_FILTER_SKIP_STATS = 8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+_RT_TABLE_MAIN, _RTNH_F_ONLINK = 254, 4
+_NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
+_NLMSGERR_ATTR_MSG = 1
+
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_SEQUENCE_OFFSET = 8
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_ANY = range(_TYPE_MASK + 1)
+_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+# family, length of destination and of source, tos, table, protocol, scope, type, flags
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_AF_INET, _AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)  # an IntEnum is slow to compare
+_FAMILIES = {_AF_INET: 4, _AF_INET6: 6}
+_ADDRESS_FAMILIES = {number: family for family, number in _FAMILIES.items()}
+
+# Called before every write to the kernel with a verb and the request: a counter and a fault point for tests.
+# While it is set, requests are sent one by one, so that what it stops is exactly what comes after. Reads never
+# call it.
+recorder: Callable[[str, object], None] | None = None
+
+
+class MissingLibrary(UnderlayError):
+    """pyroute2 is not there, or older than this collection can use."""
+
+
+class NetlinkError(UnderlayError):
+    """The kernel refused a request: ``errno``, and the kernel's own words (extended ack), '' if it gave none."""
+
+    def __init__(self, number: int, kernel_message: str = "") -> None:
+        super().__init__(os.strerror(number) + (f" ({kernel_message})" if kernel_message else ""))
+        self.errno = number
+        self.kernel_message = kernel_message
+
+
+def require() -> None:
+    """Raise MissingLibrary where pyroute2 cannot be used; it tells what to install, and for which Python."""
+    if _import_error is not None or _version(pyroute2.__version__) < OLDEST_LIBRARY:
+        raise MissingLibrary(_missing_words())
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+def _missing_words() -> str:
+    found = getattr(sys.modules.get("pyroute2"), "__version__", None) oldest = ".".join(map(str,
+    OLDEST_LIBRARY)) what = f"pyroute2 {found} is too old" if found else "pyroute2 is missing" why = f"
+    ({_import_error})" if _import_error else "" return ( f"{what} for {sys.executable}{why}: {oldest} or newer
+    is needed. Install it with `apt install python3-pyroute2` (Debian and Ubuntu, for" f" the system's Python)
+    or `{sys.executable} -m pip install 'pyroute2>={oldest}'`." )
+
+
+# ---- what the kernel tells
+
+
+class Ipv6Conf(NamedTuple):
+    """Of a link's IPv6 sysctls those needed; None where the link has no IPv6 at all (an MTU below 1280)."""
+
+    disable_ipv6: int | None = None
+    accept_ra_defrtr: int | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of a namespace, from RTM_NEWLINK (net/core/rtnetlink.c, ``rtnl_fill_ifinfo``).
+
+    * ``kind``: ``IFLA_INFO_KIND`` ("vlan", "veth"), None for hardware and loopback.
+    * ``parent_index``: the link below (of a veth: its peer), an index in the namespace that ``parent_nsid``
+      numbers; None there means this namespace, -1 one that has no number here.
+    * ``carrier``: up, and the device below sees a signal. ``mac``: lower case, '' if none.
+    * ``attributes``: ``IFLA_INFO_DATA`` as (number, value in bytes), read by ``attribute``.
+    * ``port_kind``: what kind of master it is a port of ("bridge"), with the master's index in ``master``.
+    """
+
+    index: int
+    name: str
+    kind: str | None
+    parent_index: int | None
+    parent_nsid: int | None
+    up: bool
+    carrier: bool
+    mtu: int
+    mac: str
+    alias: str
+    master: int | None
+    loopback: bool
+    attributes: tuple[tuple[int, bytes], ...]
+    port_kind: str | None
+    ipv6_conf: Ipv6Conf
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address of a link, from RTM_NEWADDR; of a point-to-point link our end.
+
+    ``family`` is 4 or 6; ``address`` in the form of inet_ntop; ``scope``, ``flags`` and ``protocol`` as in
+    linux/rtnetlink.h and linux/if_addr.h (``protocol`` 0 before Linux 5.18).
+    """
+
+    index: int
+    family: int
+    address: str
+    prefixlen: int
+    scope: int
+    flags: int
+    protocol: int
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route, from RTM_NEWROUTE.
+
+    ``family`` is 4 or 6; ``destination`` 'default' or CIDR; ``source`` the preferred source address;
+    ``table``, ``scope``, ``protocol`` and ``type`` as in linux/rtnetlink.h. ``gateway`` and ``index`` (the
+    link that it leaves by) are None where the route has none or several (multipath).
+    """
+
+    family: int
+    table: int
+    destination: str
+    gateway: str | None
+    index: int | None
+    scope: int
+    protocol: int
+    type: int
+    metric: int
+    onlink: bool
+    source: str | None
+
+
+def attribute(link: Link, number: int, fmt: str) -> int | None:
+    """One of the link's kind attributes by its number, read by a ``struct`` format; None where there is none."""
+    for found, value in link.attributes:
+        if found == number:
+            return struct.unpack_from(fmt, value)[0]
+    return None
+
+
+def decode_link(data: bytes) -> Link:
+    """The link of an RTM_NEWLINK message, given without its header."""
+    _family, _type, index, flags, _change = _LINK.unpack_from(data)
+    found = _attributes(data, _LINK.size, _LINK_WANTED)
+    info = _attributes(found.get(_IFLA_LINKINFO, b""))
+    kind, port_kind = info.get(_IFLA_INFO_KIND), info.get(_IFLA_INFO_SLAVE_KIND)
+    nsid = found.get(_IFLA_LINK_NETNSID)
+    return Link(
+        index=index,
+        name=_text(found[_IFLA_IFNAME]),
+        kind=kind and _text(kind),
+        parent_index=_number(found.get(_IFLA_LINK, b"")) or None,
+        parent_nsid=None if nsid is None else struct.unpack("=i", nsid)[0],
+        up=flags & _IFF_UP != 0,
+        carrier=flags & _IFF_LOWER_UP != 0,
+        mtu=_number(found.get(_IFLA_MTU, b"")),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        alias=_text(found.get(_IFLA_IFALIAS, b"")),
+        master=_number(found.get(_IFLA_MASTER, b"")) or None,
+        loopback=flags & _IFF_LOOPBACK != 0,
+        attributes=tuple(_attributes(info.get(_IFLA_INFO_DATA, b"")).items()),
+        port_kind=port_kind and _text(port_kind),
+        ipv6_conf=_ipv6_conf(found.get(_IFLA_AF_SPEC, b"")),
+    )
+
+
+def _ipv6_conf(specification: bytes) -> Ipv6Conf:
+    inet6 = _attributes(specification, 0, (_AF_INET6,)).get(_AF_INET6, b"")
+    values = _attributes(inet6, 0, (_IFLA_INET6_CONF,)).get(_IFLA_INET6_CONF)
+    if values is None:
+        return Ipv6Conf()
+    numbers = memoryview(values).cast("i")
+    return Ipv6Conf(numbers[_DEVCONF_DISABLE_IPV6], numbers[_DEVCONF_ACCEPT_RA_DEFRTR])
+
+
+def decode_address(data: bytes) -> Address:
+    """The address of an RTM_NEWADDR message, given without its header."""
+    family, prefixlen, flags, scope, index = _ADDRESS.unpack_from(data)
+    found = _attributes(data, _ADDRESS.size)
+    return Address(
+        index=index,
+        family=_FAMILIES[family],
+        address=socket.inet_ntop(family, found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]),
+        prefixlen=prefixlen,
+        scope=scope,
+        flags=_number(found[_IFA_FLAGS]) if _IFA_FLAGS in found else flags,
+        protocol=_number(found.get(_IFA_PROTO, b"")),
+    )
+
+
+def decode_route(data: bytes) -> Route:
+    """The route of an RTM_NEWROUTE message, given without its header."""
+    family, length, _source, _tos, table, protocol, scope, kind, flags = _ROUTE.unpack_from(data)
+    found = _attributes(data, _ROUTE.size)
+    source = found.get(_RTA_PREFSRC)
+    return Route(
+        family=_FAMILIES[family],
+        table=_number(found[_RTA_TABLE]) if _RTA_TABLE in found else table,
+        destination=f"{socket.inet_ntop(family, found[_RTA_DST])}/{length}" if length else "default",
+        gateway=_gateway(family, found),
+        index=_number(found.get(_RTA_OIF, b"")) or None,
+        scope=scope,
+        protocol=protocol,
+        type=kind,
+        metric=_number(found.get(_RTA_PRIORITY, b"")),
+        onlink=flags & _RTNH_F_ONLINK != 0,
+        source=source and socket.inet_ntop(family, source),
+    )
+
+
+def _gateway(family: int, found: Mapping[int, bytes]) -> str | None:
+    """A gateway of the route's own family, or (RTA_VIA: family, address) of the other."""
+    if _RTA_GATEWAY in found:
+        return socket.inet_ntop(family, found[_RTA_GATEWAY])
+    if _RTA_VIA in found:
+        return socket.inet_ntop(_number(found[_RTA_VIA][:2]), found[_RTA_VIA][2:])
+    return None
+
+
+def _attributes(data: bytes, offset: int = 0, wanted: Container[int] = _ANY) -> dict[int, bytes]:
+    """Of the attributes that follow one another from ``offset`` those wanted: number -> value."""
+    found = {}
+    unpack = _ATTRIBUTE.unpack_from
+    end = len(data) - _ATTRIBUTE.size
+    while offset <= end:
+        length, number = unpack(data, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        number &= _TYPE_MASK
+        if number in wanted:
+            found[number] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="backslashreplace")
+
+
+# ---- what is asked of the kernel
+
+# (number, struct format, value) of one attribute in IFLA_INFO_DATA, as each link kind defines them for itself
+KindAttributes = Sequence[tuple[int, str, Any]]
+
+
+@dataclass(frozen=True)
+class CreateLink:
+    """A new link, down; with ``netns_fd`` it appears there, while ``parent_index`` counts where the channel is."""
+
+    name: str
+    kind: str
+    parent_index: int | None = None
+    netns_fd: int | None = None
+    mtu: int | None = None
+    mac: str | None = None
+    attributes: KindAttributes = ()
+
+
+@dataclass(frozen=True)
+class ChangeLink:
+    """What is given is changed, in one message; ``attributes`` need the ``kind`` that the link has.
+
+    The kernel's order is attributes, mtu, name, alias, up (net/core/rtnetlink.c, ``do_setlink``): a link that
+    is down can be renamed and set up at once. Where a later part fails the earlier ones stay.
+    """
+
+    index: int
+    name: str | None = None
+    alias: str | None = None
+    up: bool | None = None
+    mtu: int | None = None
+    mac: str | None = None
+    kind: str | None = None
+    attributes: KindAttributes = ()
+
+
+@dataclass(frozen=True)
+class DeleteLink:
+    """The link goes, and every link that was made on it, in any namespace."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class AddAddress:
+    """A new address; EEXIST where the link has it. ``nodad``: an IPv6 address is used at once, unprobed."""
+
+    index: int
+    address: str
+    prefixlen: int
+    nodad: bool = True
+
+
+@dataclass(frozen=True)
+class DeleteAddress:
+    """The address goes; EADDRNOTAVAIL where the link does not have it."""
+
+    index: int
+    address: str
+    prefixlen: int
+
+
+@dataclass(frozen=True)
+class AddRoute:
+    """A new route of the main table; EEXIST where one with its destination and metric is there.
+
+    ``family`` 4 or 6; ``destination`` 'default' or CIDR; ``onlink``: the gateway need not lie in a connected
+    subnet; ``scope`` as in linux/rtnetlink.h, omitted: link without a gateway, else universe (IPv6 has no
+    scopes).
+    """
+
+    family: int
+    destination: str
+    index: int
+    gateway: str | None = None
+    onlink: bool = False
+    metric: int | None = None
+    scope: int | None = None
+
+
+@dataclass(frozen=True)
+class DeleteRoute:
+    """The first route of the main table with these fields goes, whoever made it; omitted ones match any."""
+
+    family: int
+    destination: str
+    index: int
+    gateway: str | None = None
+    onlink: bool = False
+    metric: int | None = None
+    scope: int | None = None
+
+
+Request = Union[CreateLink, ChangeLink, DeleteLink, AddAddress, DeleteAddress, AddRoute, DeleteRoute]
+Attributes = list[tuple[str, Any]]
+
+
+def encode(request: Request) -> bytearray:
+    """The request as a message with its header, sequence number 0."""
+    _verb, encoder = _REQUESTS[type(request)]
+    return encoder(request)
+
+
+def _message(
+    body: Any, kind: int, flags: int, fields: Mapping[str, int], attributes: Attributes
+) -> bytearray:
+    body["header"] = {"type": kind, "flags": nl.NLM_F_REQUEST | flags, "sequence_number": 0, "pid": 0}
+    body.update(fields)
+    body["attrs"] = [(name, value) for name, value in attributes if value is not None]
+    body.encode()
+    return body.data
+
+
+def _new_flags() -> int:
+    return nl.NLM_F_ACK | nl.NLM_F_CREATE | nl.NLM_F_EXCL
+
+
+def _create_link(request: CreateLink) -> bytearray:
+    attributes = [
+        ("IFLA_IFNAME", request.name),
+        ("IFLA_LINK", request.parent_index),
+        ("IFLA_NET_NS_FD", request.netns_fd),
+        *_link_attributes(request),
+    ]
+    return _message(_LinkMessage(), rtnl.RTM_NEWLINK, _new_flags(), {}, attributes)
+
+
+def _change_link(request: ChangeLink) -> bytearray:
+    """RTM_NEWLINK without NLM_F_CREATE: unlike RTM_SETLINK it takes the attributes of the kind as well."""
+    fields = {"index": request.index}
+    if request.up is not None:
+        fields.update(flags=_IFF_UP if request.up else 0, change=_IFF_UP)
+    attributes = [("IFLA_IFNAME", request.name), ("IFLA_IFALIAS", request.alias), *_link_attributes(request)]
+    return _message(_LinkMessage(), rtnl.RTM_NEWLINK, nl.NLM_F_ACK, fields, attributes)
+
+
+def _link_attributes(request: CreateLink | ChangeLink) -> Attributes:
+    attributes: Attributes = [("IFLA_MTU", request.mtu), ("IFLA_ADDRESS", request.mac)]
+    if request.kind is not None:
+        data = b"".join(_packed(number, struct.pack(fmt, value)) for number, fmt, value in request.attributes)
+        info = [("IFLA_INFO_KIND", request.kind), *([("IFLA_INFO_DATA", data)] if data else [])]
+        attributes.append(("IFLA_LINKINFO", {"attrs": info}))
+    return attributes
+
+
+def _packed(number: int, value: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, number) + value + bytes(-length % 4)
+
+
+def _delete_link(request: DeleteLink) -> bytearray:
+    return _message(_LinkMessage(), rtnl.RTM_DELLINK, nl.NLM_F_ACK, {"index": request.index}, [])
+
+
+def _add_address(request: AddAddress) -> bytearray:
+    """As ``ip address add`` has it, plus the broadcast address, which that sets only when asked (``brd +``)."""
+    interface = ipaddress.ip_interface(f"{request.address}/{request.prefixlen}")
+    fields, attributes = _address_parts(request)
+    if interface.version == 6:
+        fields["flags"] = IFA_F_NODAD if request.nodad else 0
+    elif interface.is_loopback:
+        fields["scope"] = rtnl.rt_scope["host"]
+    elif request.prefixlen <= 30:
+        attributes.append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    return _message(ifaddrmsg(), rtnl.RTM_NEWADDR, _new_flags(), fields, attributes)
+
+
+def _delete_address(request: DeleteAddress) -> bytearray:
+    return _message(ifaddrmsg(), rtnl.RTM_DELADDR, nl.NLM_F_ACK, *_address_parts(request))
+
+
+def _address_parts(request: AddAddress | DeleteAddress) -> tuple[dict[str, int], Attributes]:
+    family = socket.AF_INET6 if ":" in request.address else socket.AF_INET
+    fields = {"family": family, "prefixlen": request.prefixlen, "index": request.index}
+    return fields, [("IFA_LOCAL", request.address), ("IFA_ADDRESS", request.address)]
+
+
+def _add_route(request: AddRoute) -> bytearray:
+    """Protocol boot, as ``ip route add`` and Docker have it: the route shows in ``ip route`` as theirs do."""
+    scope = request.scope
+    if scope is None:
+        scope = rtnl.rt_scope["link" if request.family == 4 and request.gateway is None else "universe"]
+    fields = {"scope": scope, "proto": rtnl.rt_proto["boot"], "type": rtnl.rt_type["unicast"]}
+    return _route_message(request, rtnl.RTM_NEWROUTE, _new_flags(), fields)
+
+
+def _delete_route(request: DeleteRoute) -> bytearray:
+    """Scope nowhere, and protocol and type 0, stand for any (net/ipv4/fib_trie.c, ``fib_table_delete``)."""
+    scope = rtnl.rt_scope["nowhere"] if request.scope is None else request.scope
+    return _route_message(request, rtnl.RTM_DELROUTE, nl.NLM_F_ACK, {"scope": scope, "proto": 0, "type": 0})
+
+
+def _route_message(
+    request: AddRoute | DeleteRoute, kind: int, flags: int, fields: dict[str, int]
+) -> bytearray:
+    target = None
+    if request.destination != "default":
+        target = ipaddress.ip_network(request.destination)
+    fields.update(
+        family=_ADDRESS_FAMILIES[request.family],
+        dst_len=target.prefixlen if target else 0,
+        table=_RT_TABLE_MAIN,
+        flags=_RTNH_F_ONLINK if request.onlink else 0,
+    )
+    attributes = [
+        ("RTA_DST", target and str(target.network_address)),
+        ("RTA_GATEWAY", request.gateway),
+        ("RTA_OIF", request.index),
+        ("RTA_PRIORITY", request.metric),
+    ]
+    return _message(rtmsg(), kind, flags, fields, attributes)
+
+
+_REQUESTS: dict[type, tuple[str, Callable[[Any], bytearray]]] = {
+    CreateLink: ("create_link", _create_link),
+    ChangeLink: ("change_link", _change_link),
+    DeleteLink: ("delete_link", _delete_link),
+    AddAddress: ("add_address", _add_address),
+    DeleteAddress: ("delete_address", _delete_address),
+    AddRoute: ("add_route", _add_route),
+    DeleteRoute: ("delete_route", _delete_route),
+}
+
+
+@cache
+def _dump_request(kind: int) -> bytes:
+    """What asks for all links, addresses or main routes of both families; always the same, so encoded once."""
+    flags = nl.NLM_F_DUMP
+    if kind == rtnl.RTM_GETLINK:
+        return bytes(_message(_LinkMessage(), kind, flags, {}, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]))
+    if kind == rtnl.RTM_GETADDR:
+        return bytes(_message(ifaddrmsg(), kind, flags, {}, []))
+    fields = {"family": socket.AF_UNSPEC, "table": _RT_TABLE_MAIN, "scope": 0, "proto": 0, "type": 0}
+    return bytes(_message(rtmsg(), kind, flags, fields, []))
+
+
+# ---- the socket
+
+
+class Channel:
+    """A netlink socket of one namespace: that of ``netns_fd``, or the one that this thread is in.
+
+    It stays in its namespace whatever its thread does afterwards, and may be used by any one thread at a
+    time. Raises MissingLibrary, NetlinkError where the kernel refuses or does not answer within
+    TIMEOUT_SECONDS.
+    """
+
+    def __init__(self, netns_fd: int | None = None) -> None:
+        require()
+        with namespaces.inside(netns_fd):
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+        self._sequence = 0
+        self._most_requests = _prepare(self._socket) // _ACK_BYTES
+
+    def __enter__(self) -> Channel:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def links(self) -> list[Link]:
+        """Every link of the namespace, in the kernel's order."""
+        return [decode_link(data) for data in self._dump(rtnl.RTM_GETLINK)]
+
+    def addresses(self) -> list[Address]:
+        """Every address of the namespace, IPv4 and IPv6."""
+        return [decode_address(data) for data in self._dump(rtnl.RTM_GETADDR) if data[0] in _FAMILIES]
+
+    def routes(self) -> list[Route]:
+        """Every route of the main table, IPv4 and IPv6."""
+        routes = [decode_route(data) for data in self._dump(rtnl.RTM_GETROUTE) if data[0] in _FAMILIES]
+        # A kernel before 4.20 does not filter by table.
+        return [route for route in routes if route.table == _RT_TABLE_MAIN]
+
+    def link(self, name: str) -> Link | None:
+        """The link of that name; None where there is none."""
+        attributes = [("IFLA_IFNAME", name), ("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]
+        try:
+            return decode_link(self._get(_message(_LinkMessage(), rtnl.RTM_GETLINK, 0, {}, attributes)))
+        except NetlinkError as error:
+            if error.errno in (errno.ENODEV, errno.ERANGE):  # ERANGE: longer than a link's name can be
+                return None
+            raise
+
+    def link_index(self, name: str) -> int | None:
+        """The index of the link of that name; None where there is none."""
+        link = self.link(name)
+        return link and link.index
+
+    def nsid(self, netns_fd: int) -> int | None:
+        """How this channel's namespace numbers that one (see ``Link.parent_nsid``); None where it does not."""
+        data = self._get(_message(nsidmsg(), rtnl.RTM_GETNSID, 0, {}, [("NETNSA_FD", netns_fd)]))
+        number = struct.unpack("=i", _attributes(data, 4)[_NETNSA_NSID])[0]
+        return None if number == _NSID_NOT_ASSIGNED else number
+
+    def send(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
+        """Have the kernel carry out the requests, one after the other, and return its answer to each.
+
+        The result has the order and length of ``requests``, None where the kernel did as asked. A failing one
+        does not keep the kernel from the next. Where one cannot be encoded (ValueError, OSError) none is
+        sent.
+        """
+        messages = [encode(request) for request in requests]
+        answers: list[NetlinkError | None] = []
+        batch: list[bytearray] = []
+        for request, message in zip(requests, messages):
+            if batch and self._is_full(batch, message):
+                answers += self._exchange(batch)
+                batch = []
+            _record(_REQUESTS[type(request)][0], request)
+            batch.append(message)
+        return answers + (self._exchange(batch) if batch else [])
+
+    def _is_full(self, batch: Sequence[bytearray], message: bytearray) -> bool:
+        most = 1 if recorder is not None else self._most_requests
+        return len(batch) >= most or sum(map(len, batch)) + len(message) > _SEND_BYTES
+
+    def _exchange(self, batch: Sequence[bytearray]) -> list[NetlinkError | None]:
+        """Send the messages in one piece and collect the answers."""
+        first = self._sequence + 1
+        self._transmit(*batch)
+        answers: dict[int, NetlinkError | None] = {}
+        wait = 0
+        while len(answers) < len(batch):
+            try:
+                data = self._receive(wait)
+            except NetlinkError as error:
+                if error.errno != errno.ENOBUFS:
+                    break
+                wait = socket.MSG_DONTWAIT  # answers were lost; all that were not are there by now
+                continue
+            for kind, flags, sequence, payload in _split(data):
+                if kind == nl.NLMSG_ERROR and sequence >= first:
+                    answers[sequence] = _answer(payload, flags, _ERROR_TEXT_OFFSET)
+        unknown = NetlinkError(errno.ETIMEDOUT, "no answer from the kernel, which may have done it or not")
+        return [answers.get(first + position, unknown) for position in range(len(batch))]
+
+    def _transmit(self, *messages: bytes | bytearray) -> int:
+        """Send the messages, numbered on from the last; returns the number of the last."""
+        data = bytearray()
+        for message in messages:
+            self._sequence += 1
+            start = len(data)
+            data += message
+            struct.pack_into("=I", data, start + _SEQUENCE_OFFSET, self._sequence)
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO) from error
+        return self._sequence
+
+    def _get(self, message: bytearray) -> bytes:
+        """The one message that answers a question, without its header."""
+        asked = self._transmit(message)
+        while True:
+            for kind, flags, sequence, payload in _split(self._receive()):
+                if sequence != asked:
+                    continue
+                answer = _answer(payload, flags, _ERROR_TEXT_OFFSET) if kind == nl.NLMSG_ERROR else None
+                if answer:
+                    raise answer
+                return payload
+
+    def _dump(self, kind: int) -> list[bytes]:
+        """The messages of a dump, without their headers, asked for again while changes interrupt it."""
+        for _try in range(DUMP_TRIES):
+            payloads = self._dump_once(kind)
+            if payloads is not None:
+                return payloads
+        raise NetlinkError(errno.EINTR, f"changes interrupted each of {DUMP_TRIES} attempts to read")
+
+    def _dump_once(self, kind: int) -> list[bytes] | None:
+        """None where the kernel says that the dump does not show one moment, or part of it was lost."""
+        asked = self._transmit(_dump_request(kind))
+        payloads = []
+        whole = True
+        while True:
+            try:
+                data = self._receive()
+            except NetlinkError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                whole = False
+                continue
+            for answer, flags, sequence, payload in _split(data):
+                if sequence != asked:
+                    continue
+                if flags & nl.NLM_F_DUMP_INTR:
+                    whole = False
+                if answer in (nl.NLMSG_DONE, nl.NLMSG_ERROR):
+                    error = _answer(payload, flags, 4 if answer == nl.NLMSG_DONE else _ERROR_TEXT_OFFSET)
+                    if error:
+                        raise error
+                    return payloads if whole else None
+                payloads.append(payload)
+
+    def _receive(self, flags: int = 0) -> bytes:
+        try:
+            return self._socket.recv(_RECEIVE_BYTES, flags)
+        except BlockingIOError:
+            text = f"the kernel did not answer within {TIMEOUT_SECONDS} seconds"
+            raise NetlinkError(errno.ETIMEDOUT, text) from None
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO) from error
+
+
+def _prepare(sock: socket.socket) -> int:
+    """Set the socket's options; returns the size in bytes of its receive buffer."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_SECONDS, 0))
+    sock.setsockopt(nl.SOL_NETLINK, nl.NETLINK_EXT_ACK, 1)
+    sock.setsockopt(nl.SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+    with suppress(OSError):  # Linux 4.20
+        sock.setsockopt(nl.SOL_NETLINK, nl.NETLINK_GET_STRICT_CHK, 1)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _SOCKET_BUFFER_BYTES)
+    except OSError:  # root of a user namespace only: as much as the system lets everyone have
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages of a datagram: type, flags, sequence number, payload."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+        yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+# In an NLMSG_ERROR the header of the request follows the number; the body does not, by NETLINK_CAP_ACK.
+_ERROR_TEXT_OFFSET = 4 + _HEADER.size
+
+
+def _answer(payload: bytes, flags: int, text_offset: int) -> NetlinkError | None:
+    """The error that an NLMSG_ERROR or NLMSG_DONE tells of; None for success."""
+    number = -struct.unpack_from("=i", payload)[0]
+    if number == 0:
+        return None
+    found = _attributes(payload, text_offset) if flags & nl.NLM_F_ACK_TLVS else {}
+    return NetlinkError(number, _text(found.get(_NLMSGERR_ATTR_MSG, b"")))
+
+
+# ---- writes that are no messages
+
+
+def _record(verb: str, request: object) -> None:
+    if recorder is not None:
+        recorder(verb, request)
+
+
+def create_namespace(name: str) -> int:
+    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes.
+
+    What a kill in the middle leaves (an empty file) counts as absent. UnderlayError where the name is taken.
+    """
+    _record("create_namespace", name)
+    return namespaces.create(name)
+
+
+def remove_namespace(name: str) -> None:
+    """Take the name away; the namespace goes with its last process or descriptor. Gone already is no error."""
+    _record("remove_namespace", name)
+    namespaces.remove(name)
+
+
+def write_sysctl(netns_fd: int | None, values: Mapping[str, str]) -> None:
+    """Write sysctls of that namespace (None: this thread's), by names like ``net/ipv6/conf/eth0.20/disable_ipv6``.
+
+    All names are checked before the first is written. UnderlayError where one cannot be written; those before
+    stay.
+    """
+    for name in values:
+        namespaces.sysctl_path(name)
+    with namespaces.inside(netns_fd):
+        for name, value in values.items():
+            _record("write_sysctl", (name, value))
+            namespaces.put_sysctl(name, value)

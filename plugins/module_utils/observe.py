@@ -1,0 +1,458 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One look at the store and the kernel: what is there before anything is planned. Reads only.
+
+The number of dumps does not grow with the items, but for one read of each namespace that an item lives in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.netops.underlay.plugins.module_utils import netlink
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ENDPOINT,
+    FAMILIES,
+    RESERVED,
+    Allocation,
+    Endpoint,
+    MadeNamespace,
+    Network,
+    Parent,
+    Target,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
+from ansible_collections.netops.underlay.plugins.module_utils.spec import (
+    ABSENT,
+    AddressSpec,
+    EndpointSpec,
+    NetworkSpec,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.store import Store
+
+Key = tuple[str, str]  # (network, endpoint)
+Place = tuple[str, int, int, int]  # (segment, family, first, last)
+
+
+@dataclass(frozen=True)
+class Space:
+    """One namespace as seen. ``identity`` is (device, inode); ``start_time`` that of the process it was reached by."""
+
+    identity: tuple[int, int]
+    links: tuple[Link, ...]
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    start_time: int | None = None
+
+    @property
+    def inode(self) -> int:
+        return self.identity[1]
+
+    def named(self, name: str) -> Link | None:
+        return next((link for link in self.links if link.name == name), None)
+
+    def marked(self, mark: str) -> Link | None:
+        return next((link for link in self.links if link.alias == mark), None)
+
+
+@dataclass(frozen=True)
+class Host:
+    """The namespace that we run in, which holds the parents."""
+
+    space: Space
+    boot_id: str
+    machine_id: str
+    links: Mapping[str, Link]
+
+    def subnets_of(self, link: str) -> list[IPNetwork]:
+        """The subnets of the addresses that the host has on a link."""
+        index = self.links[link].index if link in self.links else None
+        return [
+            ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network
+            for address in self.space.addresses
+            if address.index == index
+        ]
+
+
+_NO_HOST = Host(Space((0, 0), ()), "", "", {})
+
+
+@dataclass(frozen=True)
+class Child:
+    """A link of one of our kinds on a parent of this host, wherever it is; ``words`` name its namespace."""
+
+    link: Link
+    words: str
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a plan is made from.
+
+    ``spaces`` has None for a target that does not exist, and in ``unreachable`` why. ``former`` says where the link of
+    an endpoint now is, if its target no longer leads there. ``children`` is by the parent's index, None if not looked
+    for. ``free`` is by (segment, family, first, last). ``busy`` are inodes of namespaces with processes in them; ``missing_drivers`` are link kinds that this kernel lacks.
+    """
+
+    networks: Mapping[str, Network]
+    parents: Mapping[str, Parent]
+    endpoints: Mapping[Key, Endpoint]
+    namespaces: Mapping[str, MadeNamespace]
+    host: Host
+    allocations: tuple[Allocation, ...] = ()
+    free: Mapping[Place, list[tuple[int, int]]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    spaces: Mapping[Target, Space | None] = field(default_factory=dict)
+    unreachable: Mapping[Target, str] = field(default_factory=dict)
+    former: Mapping[Key, Target] = field(default_factory=dict)
+    children: Mapping[int, tuple[Child, ...]] | None = None
+    busy: frozenset[int] = frozenset()
+    elsewhere: tuple[IPNetwork, ...] = ()
+    missing_drivers: frozenset[str] = frozenset()
+
+    def space_of(self, target: Target) -> Space | None:
+        return self.spaces.get(target)
+
+
+def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Observed:
+    """What the plan of networks needs."""
+    seen = _base(store, addresses=True)
+    known = [spec for spec in specs if spec.name in seen.networks]
+    fresh = [spec for spec in specs if spec.name not in seen.networks and spec.state != ABSENT]
+    leaving = {spec.name for spec in specs if spec.state == ABSENT} & set(seen.networks)
+    if purge:
+        leaving |= set(seen.networks) - {spec.name for spec in specs}
+    changing = {spec.name for spec in known if spec.settings or spec.driver or spec.parent or spec.internal is not None}
+    return replace(
+        seen,
+        children=_children(seen) if fresh or leaving or changing else None,
+        counts={name: store.count(name) for name in leaving},
+        allocations=_merged(
+            *(store.allocations(network=name) for name in leaving | _changing_subnets(seen, known)),
+            store.holders(_set_aside(seen, specs)),
+        ),
+        elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),
+        missing_drivers=_missing_drivers() if fresh or changing else frozenset(),
+    )
+
+
+def for_endpoints(
+    store: Store,
+    specs: Sequence[EndpointSpec],
+    purged: Iterable[str] = (),
+    base: Observed | None = None,
+    networks: Mapping[str, Network] | None = None,
+) -> Observed:
+    """What the plan of endpoints needs; ``purged`` are networks whose other endpoints are to go. ``base`` is what was
+    seen before in this run, if anything was, and ``networks`` are as they will be, if the run changes them."""
+    seen = base or _base(store)
+    networks = seen.networks if networks is None else networks
+    wanted = {spec.key for spec in specs}
+    purged = set(purged)
+    leaving = {key for key in seen.endpoints if key[0] in purged and key not in wanted}
+    leaving |= {spec.key for spec in specs if spec.state == ABSENT}
+    concerned = [row for key, row in seen.endpoints.items() if key in wanted or key in leaving]
+    targets = {row.target for row in concerned} | {spec.target for spec in specs if spec.target is not None}
+    spaces, unreachable = _spaces(targets)
+    former = _former(concerned, spaces, seen.host.boot_id)
+    spaces.update(_spaces(former.values())[0])
+    names = {spec.network for spec in specs} | {row.network for row in concerned}
+    asked = [
+        (networks[spec.network].parent, spec.address(family))
+        for spec in specs
+        for family in FAMILIES
+        if spec.network in networks and spec.address(family) is not None
+    ]
+    keys = [(network, ENDPOINT, name) for network, name in wanted | leaving]
+    going = leaving | {row.key for row in concerned if _moves(row, specs)}
+    return replace(
+        seen,
+        allocations=_merged(store.owned(keys), store.holders(asked)),
+        free=_free(store, networks, names, len(wanted)),
+        spaces=spaces,
+        unreachable=unreachable,
+        former=former,
+        children=seen.children if seen.children is not None else _children_if_first(seen, specs),
+        busy=_busy(seen, going),
+    )
+
+
+def for_addresses(store: Store, specs: Sequence[AddressSpec]) -> Observed:
+    """What the plan of addresses needs: the store alone."""
+    seen = Observed(store.networks(), {}, {}, {}, _NO_HOST)
+    networks = {spec.network for spec in specs} & set(seen.networks)
+    asked = [
+        (seen.networks[spec.network].parent, spec.address)
+        for spec in specs
+        if spec.network in networks and spec.address is not None
+    ]
+    keys = {(spec.network, RESERVED, spec.owner) for spec in specs}
+    return replace(
+        seen,
+        allocations=_merged(store.owned(sorted(keys)), store.holders(asked)),
+        free=_free(store, seen.networks, networks, len(specs)),
+    )
+
+
+def spaces_of(seen: Observed, targets: Iterable[Target]) -> Observed:
+    """``seen`` with these targets read once more; for showing what there is after a change."""
+    spaces, unreachable = _spaces(targets)
+    return replace(
+        seen, spaces={**seen.spaces, **spaces}, unreachable={**seen.unreachable, **unreachable}
+    )
+
+
+def everything(store: Store) -> Observed:
+    """The host and all rows but the addresses; what the ``_info`` modules start from."""
+    return _base(store)
+
+
+# --- the host -------------------------------------------------------------------------------------------------
+
+
+def _base(store: Store, addresses: bool = False) -> Observed:
+    with netlink.Channel() as channel:
+        links = tuple(channel.links())
+        own = tuple(channel.addresses()) if addresses else ()
+        routes = tuple(channel.routes()) if addresses else ()
+    descriptor = netlink.current_namespace()
+    try:
+        space = Space(netlink.namespace_id(descriptor), links, own, routes)
+    finally:
+        os.close(descriptor)
+    host = Host(space, netlink.boot_id(), _machine_id(), {link.name: link for link in links})
+    return Observed(store.networks(), store.parents(), store.endpoints(), store.namespaces(), host)
+
+
+def _machine_id() -> str:
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            return file.read().strip()
+    return os.uname().nodename
+
+
+def _used_elsewhere(host: Host) -> tuple[IPNetwork, ...]:
+    """What a subnet from the default pools must not overlap: where the host has routes, and its name servers."""
+    used = [
+        ipaddress.ip_network(route.destination) for route in host.space.routes if route.destination != "default"
+    ]
+    used += [
+        ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network for address in host.space.addresses
+    ]
+    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            if len(words) >= 2 and words[0] == "nameserver":
+                with contextlib.suppress(ValueError):
+                    used.append(ipaddress.ip_network(words[1].partition("%")[0]))
+    return tuple(used)
+
+
+def _from_pool(spec: NetworkSpec) -> bool:
+    """Whether a subnet from the default pools may be needed."""
+    families = {subnet.family for subnet in spec.subnets or ()}
+    return spec.state != ABSENT and (4 not in families or (bool(spec.enable_ipv6) and 6 not in families))
+
+
+def _changing_subnets(seen: Observed, specs: Iterable[NetworkSpec]) -> set[str]:
+    """The known networks whose subnets or parent may change, so that their addresses matter."""
+    changing = set()
+    for spec in specs:
+        network = seen.networks[spec.name]
+        kept = {subnet for subnet in network.subnets if not subnet.from_pool}
+        if (
+            (spec.subnets is not None and set(spec.subnets) != kept)
+            or spec.parent not in (None, network.asked_parent)
+            or spec.internal not in (None, network.internal)
+            or spec.enable_ipv4 not in (None, network.enable_ipv4)
+            or spec.enable_ipv6 not in (None, network.enable_ipv6)
+        ):
+            changing.add(spec.name)
+    return changing
+
+
+def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[tuple[str, IPAddress]]:
+    """The gateways and auxiliary addresses that are asked for on parents which already carry a network."""
+    carrying = {network.parent for network in seen.networks.values()}
+    return [
+        (spec.parent, address_of(number, subnet.family))
+        for spec in specs
+        if spec.parent in carrying
+        for subnet in spec.subnets or ()
+        for number in subnet.reserved()
+    ]
+
+
+def _missing_drivers() -> frozenset[str]:
+    """The link kinds that networks are made of and that this kernel neither has nor can load."""
+    kinds = {*(driver.kind for driver in DRIVERS.values()), "vlan", "dummy"}
+    with netlink.Channel() as channel:
+        return frozenset(kind for kind in kinds if not channel.knows(kind))
+
+
+# --- namespaces -----------------------------------------------------------------------------------------------
+
+
+def path_of(target: Target) -> str:
+    """Where the namespace of a target can be opened."""
+    if target.kind == "netns":
+        return f"{netlink.NETNS_DIR}/{target.value}"
+    return f"/proc/{target.value}/ns/net" if target.kind == "pid" else target.value
+
+
+def _spaces(targets: Iterable[Target]) -> tuple[dict[Target, Space | None], dict[Target, str]]:
+    spaces: dict[Target, Space | None] = {}
+    unreachable: dict[Target, str] = {}
+    by_identity: dict[tuple[int, int], Space] = {}
+    for target in targets:
+        try:
+            descriptor = netlink.open_namespace(path_of(target))
+        except UnderlayError as error:
+            spaces[target] = None
+            unreachable[target] = _why_unreachable(target, error)
+            continue
+        try:
+            identity = netlink.namespace_id(descriptor)
+            if identity not in by_identity:
+                by_identity[identity] = _read(identity, descriptor)
+        finally:
+            os.close(descriptor)
+        space = by_identity[identity]
+        if target.kind == "pid":
+            space = replace(space, start_time=netlink.process_start_time(int(target.value)))
+        spaces[target] = space
+    return spaces, unreachable
+
+
+def _why_unreachable(target: Target, error: UnderlayError) -> str:
+    if target.kind == "pid":
+        return f"pid {target.value} does not exist (any more); give the pid of a running process"
+    return str(error)
+
+
+def _read(identity: tuple[int, int], descriptor: int) -> Space:
+    with netlink.Channel(descriptor) as channel:
+        return Space(identity, tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes()))
+
+
+def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:
+    """Where the namespaces of endpoints are whose target now leads to another one or nowhere, though they may well
+    live on (a process holds them): their links would go on holding the address."""
+    lost = {}
+    for row in rows:
+        space = spaces[row.target]
+        if row.space is not None and row.boot_id == boot_id and (space is None or space.inode != row.space):
+            lost[row.space] = [*lost.get(row.space, []), row.key]
+    if not lost:
+        return {}
+    found = {}
+    for (_device, inode), namespace in netlink.every_namespace().items():
+        for key in lost.get(inode, ()):
+            found[key] = Target("netns_path", namespace.path)
+    return found
+
+
+def _moves(row: Endpoint, specs: Iterable[EndpointSpec]) -> bool:
+    return any(spec.key == row.key and spec.target not in (None, row.target) for spec in specs)
+
+
+def _busy(seen: Observed, going: Iterable[Key]) -> frozenset[int]:
+    """Inodes of the namespaces that processes are in; looked for only if a namespace of ours may have to go."""
+    targets = {seen.endpoints[key].target for key in going if key in seen.endpoints}
+    if not any(target.kind == "netns" and target.value in seen.namespaces for target in targets):
+        return frozenset()
+    return netlink.occupied_namespaces()
+
+
+# --- children -------------------------------------------------------------------------------------------------
+
+
+def _children_if_first(seen: Observed, specs: Iterable[EndpointSpec]) -> Mapping[int, tuple[Child, ...]] | None:
+    """Children are looked for before the first link on a parent in this boot."""
+    used = {
+        seen.networks[row.network].parent
+        for row in seen.endpoints.values()
+        if row.boot_id == seen.host.boot_id and row.network in seen.networks
+    }
+    wanted = {
+        seen.networks[spec.network].parent
+        for spec in specs
+        if spec.state != ABSENT and spec.network in seen.networks
+    }
+    return _children(seen) if wanted - used else None
+
+
+# The kinds of links that are made on another one and go with it.
+_ON_A_PARENT = frozenset({*(driver.kind for driver in DRIVERS.values()), "vlan", "macvtap", "ipvtap", "macsec"})
+
+
+def _children(seen: Observed) -> dict[int, tuple[Child, ...]]:
+    """All links of our kinds on parents of this host, in every namespace that can be reached: the host's own dumps do
+    not show them, yet the kernel changes or deletes them with ours."""
+    found: dict[int, list[Child]] = {}
+    own = netlink.current_namespace()
+    try:
+        for identity, namespace in netlink.every_namespace().items():
+            if identity == seen.host.space.identity:
+                _add_children(found, seen.host.space.links, None, "the host's own namespace")
+                continue
+            try:
+                descriptor = netlink.open_namespace(namespace.path)
+            except UnderlayError:
+                continue  # gone meanwhile, and its links with it
+            try:
+                with netlink.Channel(descriptor) as channel:
+                    links = [link for link in channel.links() if link.kind in _ON_A_PARENT]
+                    number = channel.nsid(own) if links else None
+            finally:
+                os.close(descriptor)
+            if number is not None:
+                _add_children(found, links, number, namespace.words)
+    finally:
+        os.close(own)
+    return {index: tuple(children) for index, children in found.items()}
+
+
+def _add_children(
+    found: dict[int, list[Child]], links: Iterable[Link], host_number: int | None, words: str
+) -> None:
+    for link in links:
+        if link.kind in _ON_A_PARENT and link.parent_index is not None and link.parent_nsid == host_number:
+            found.setdefault(link.parent_index, []).append(Child(link, words))
+
+
+# --- addresses ------------------------------------------------------------------------------------------------
+
+
+def _free(
+    store: Store, networks: Mapping[str, Network], names: Iterable[str], count: int
+) -> dict[Place, list[tuple[int, int]]]:
+    """The free addresses of networks that ``count`` new owners could get, however many are set aside."""
+    found = {}
+    for name in names:
+        network = networks.get(name)
+        if network is None:
+            continue
+        aside = sum(
+            len(subnet.reserved())
+            for other in networks.values()
+            if other.parent == network.parent
+            for subnet in other.subnets
+        )
+        for family in FAMILIES:
+            for subnet in network.of_family(family):
+                first, last = subnet.bounds()
+                place = (network.parent, family, first, last)
+                found[place] = store.free(*place, count + aside)
+    return found
+
+
+def _merged(*lists: Iterable[Allocation]) -> tuple[Allocation, ...]:
+    return tuple({(row.segment, row.address): row for rows in lists for row in rows}.values())

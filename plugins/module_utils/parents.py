@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The rules about parents: which link can be one, which has to be made, and what hangs on one. Pure.
+
+Errors are ``ValueError`` with a text for the user, without the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    Network,
+    Parent,
+    endpoint_mark,
+    parent_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed
+from ansible_collections.netops.underlay.plugins.module_utils.spec import sub_interface
+
+# include/uapi/linux/if_link.h
+IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL = 1, 5
+ETH_P_8021Q = 0x8100
+
+# Ports of these have a receive handler, and the kernel allows one on a link.
+_PORTS = {"bridge": "bridge", "bond": "bond", "team": "team", "openvswitch": "Open vSwitch bridge"}
+# Kinds that use the same receive handler as one of our drivers'.
+_RELATED = {"macvtap": "macvlan", "ipvtap": "ipvlan"}
+
+
+def vlan_of(link: Link) -> tuple[int | None, int | None, int | None]:
+    """Index of the base, VLAN id and protocol of a VLAN link; all None for another kind."""
+    if link.kind != "vlan":
+        return None, None, None
+    protocol = attribute(link, IFLA_VLAN_PROTOCOL, ">H")
+    return link.parent_index, attribute(link, IFLA_VLAN_ID, "=H"), protocol or ETH_P_8021Q
+
+
+def check_usable(host: Host, name: str) -> None:
+    """Refuses a link that cannot be a parent."""
+    link = host.links[name]
+    if link.loopback:
+        raise ValueError(f"parent '{name}' is the loopback; name a network card, a bond, a bridge or a sub-interface")
+    driver = by_kind(_RELATED.get(link.kind or "", link.kind))
+    if driver:
+        raise ValueError(
+            f"parent '{name}' is itself a {link.kind} link, and the kernel would use its parent instead; name that one"
+        )
+    if link.port_kind in _PORTS and link.master is not None:
+        master = next((other.name for other in host.links.values() if other.index == link.master), "?")
+        raise ValueError(f"parent '{name}' is a port of the {_PORTS[link.port_kind]} '{master}'; name '{master}' as parent")
+
+
+def to_make(host: Host, name: str, planned: Mapping[str, Parent]) -> Parent:
+    """The sub-interface that a parent which does not exist stands for."""
+    found = sub_interface(name)
+    if found is None:
+        raise ValueError(f"parent '{name}' does not exist on this host (links here: {_names(host)})")
+    base, vlan_id = found
+    if base not in host.links:
+        raise ValueError(
+            f"parent '{name}' cannot be made: its base link '{base}' does not exist on this host "
+            f"(links here: {_names(host)})"
+        )
+    link = host.links[base]
+    if link.loopback or by_kind(link.kind):
+        raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
+    taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, ETH_P_8021Q)), None)
+    if taken and taken.name != working_name(parent_mark(name)):
+        raise ValueError(f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent")
+    other = next((made.name for made in planned.values() if (made.base, made.vlan_id) == (base, vlan_id)), name)
+    if other != name:
+        raise ValueError(f"parent '{name}' cannot be made: '{other}' is to carry VLAN {vlan_id} of '{base}'")
+    return Parent(name, base, vlan_id)
+
+
+def _names(host: Host) -> str:
+    names = sorted(name for name, link in host.links.items() if not link.loopback)
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none but lo"
+
+
+def misnamed(host: Host, name: str) -> str | None:
+    """A warning where a link's name promises another VLAN than it carries."""
+    base, _dot, digits = name.rpartition(".")
+    link = host.links[name]
+    if not base or not digits.isdigit():
+        return None
+    index, vlan_id, _protocol = vlan_of(link)
+    carrier = host.links.get(base)
+    if vlan_id == int(digits) and (carrier is None or carrier.index == index):
+        return None
+    what = "no VLAN link" if vlan_id is None else f"VLAN {vlan_id} of {_name_of(host, index)}"
+    return f"parent '{name}' exists and is used as it is, but it is {what}, not VLAN {digits} of '{base}'"
+
+
+def _name_of(host: Host, index: int | None) -> str:
+    return next((f"'{link.name}'" for link in host.links.values() if link.index == index), "another link")
+
+
+# --- children -------------------------------------------------------------------------------------------------
+
+
+def foreign_child(seen: Observed, index: int, network: Network) -> str | None:
+    """Why a link of ``network`` on the parent with this index would harm links that are not ours, or None.
+
+    The kernel allows one driver on a parent, gives all ipvlans of a parent the mode and flag of the newest, and wants
+    passthru alone. So links of others stay unharmed only if they are of the same driver and, for ipvlan, the same settings.
+    """
+    for child in _foreign(seen, index):
+        reason = _harm(child.link, network)
+        if reason:
+            return (
+                f"parent '{network.parent}' has the link '{child.link.name}' ({child.link.kind}) in {child.words}, "
+                f"which is not ours: {reason}"
+            )
+    return None
+
+
+def _harm(link: Link, network: Network) -> str | None:
+    driver = by_kind(_RELATED.get(link.kind or "", link.kind))
+    if driver is None:
+        return None
+    if driver is not network.driver:
+        return f"a parent cannot carry {driver.name} and {network.driver_name} at once; use another parent"
+    theirs = settings_of(driver, link)
+    ours = (network.mode, network.flag)
+    if driver.one_setting_per_parent and theirs != ours:
+        return f"it would be turned from {_slash(theirs)} to {_slash(ours)}; use its mode and flag, or another parent"
+    if network.lone or theirs[0] in driver.lone_modes:
+        return f"{network.driver_name} {next(iter(driver.lone_modes))} wants the parent for itself; use another parent"
+    return None
+
+
+def settings_of(driver: Driver, link: Link) -> tuple[str | None, ...]:
+    """Mode and flag of a link, as words."""
+    return tuple(
+        None if setting is None else setting.word(attribute(link, setting.attribute, setting.format))
+        for setting in (driver.mode, driver.flag)
+    )
+
+
+def _slash(words: Iterable[str | None]) -> str:
+    return "/".join(word for word in words if word)
+
+
+def lost_with(seen: Observed, name: str) -> str | None:
+    """What that is not ours would go with a parent link if it were removed, or None."""
+    link = seen.host.links[name]
+    child = next(iter(_foreign(seen, link.index)), None)
+    if child:
+        return f"the link '{child.link.name}' ({child.link.kind}) in {child.words}"
+    if link.master is not None:
+        return f"its place as a port of {_name_of(seen.host, link.master)}"
+    return None
+
+
+def _foreign(seen: Observed, index: int) -> list[Child]:
+    """The children of a parent that are neither endpoints nor parents of ours."""
+    marks = {endpoint_mark(*key) for key in seen.endpoints} | {parent_mark(name) for name in seen.parents}
+    names = {working_name(mark) for mark in marks}
+    return [
+        child
+        for child in (seen.children or {}).get(index, ())
+        if child.link.alias not in marks and not (child.link.name in names and not child.link.alias)
+    ]

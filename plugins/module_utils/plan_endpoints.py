@@ -1,0 +1,755 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Endpoints as asked for x what was observed -> what has to be done. Pure: no kernel, no store, no Ansible.
+
+Those that leave are planned first, so that what they free can be used by those that come in the same run; among
+those that come, asked-for addresses are claimed before any free one is given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils.book import Book
+from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ENDPOINT,
+    FAMILIES,
+    Action,
+    Allocation,
+    Endpoint,
+    MadeNamespace,
+    Network,
+    Target,
+    endpoint_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
+from ansible_collections.netops.underlay.plugins.module_utils.parents import foreign_child
+from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    Drop,
+    KernelStep,
+    MakeLink,
+    MakeNamespace,
+    Plan,
+    Put,
+    RemoveLink,
+    RemoveNamespace,
+    RouteSpec,
+    SetUp,
+    Settle,
+    StoreStep,
+)
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An endpoint as it will be: its row and its addresses, None where it will not be."""
+
+    key: Key
+    row: Endpoint | None
+    addresses: Mapping[int, Allocation]
+
+
+@dataclass
+class Room:
+    """A namespace while it is planned: what it will hold so far."""
+
+    space: Space | None
+    names: set[str]
+    default: dict[int, tuple[Key | int, str]] = field(default_factory=dict)
+    lo_up: bool = False
+    to_be_made: bool = False
+
+
+@dataclass
+class _Work:
+    """What planning keeps count of; only this file sees it."""
+
+    seen: Observed
+    networks: Mapping[str, Network]
+    book: Book
+    endpoints: dict[Key, Endpoint]
+    namespaces: dict[str, MadeNamespace]
+    rooms: dict[Any, Room] = field(default_factory=dict)
+    macs: dict[tuple[str, str], Key] = field(default_factory=dict)
+    actions: list[Action] = field(default_factory=list)
+    before: list[StoreStep] = field(default_factory=list)
+    kernel: list[KernelStep] = field(default_factory=list)
+    after: list[StoreStep] = field(default_factory=list)
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    checked_parents: set[str] = field(default_factory=set)
+    left: list[tuple[str, Endpoint]] = field(default_factory=list)
+    parents_to_come: frozenset[str] = frozenset()
+
+
+def plan(
+    seen: Observed,
+    specs: Sequence[EndpointSpec],
+    purged: Iterable[str] = (),
+    networks: Mapping[str, Network] | None = None,
+    parents_to_come: Iterable[str] = (),
+    verb: str = "repair",
+) -> tuple[Plan, dict[Key, Outcome]]:
+    """The plan, and what each endpoint will be.
+
+    :param purged: networks of which only the endpoints in ``specs`` are to stay
+    :param networks: the networks as they will be, if this run changes them; ``parents_to_come`` are links that it makes
+    :param verb: the action that altering a link for the network's sake is called
+    :raises Refused: if anything asked for cannot be; it names every such item
+    """
+    networks = seen.networks if networks is None else networks
+    work = _Work(
+        seen,
+        networks,
+        Book(networks, seen.allocations, seen.free),
+        dict(seen.endpoints),
+        dict(seen.namespaces),
+        parents_to_come=frozenset(parents_to_come),
+    )
+    for row in seen.endpoints.values():
+        if row.mac_address and row.network in seen.networks:
+            work.macs[seen.networks[row.network].parent, row.mac_address] = row.key
+    wanted = {spec.key for spec in specs}
+    present = [spec for spec in specs if spec.state == PRESENT]
+    for spec in specs:
+        if spec.state == ABSENT:
+            _leave(work, spec.item, spec.key)
+    for key in sorted(key for key in seen.endpoints if key[0] in set(purged) and key not in wanted):
+        _leave(work, f"endpoint '{key[1]}' of network '{key[0]}'", key)
+    asked = [spec for spec in present if _attempt(work, _claim, spec)]
+    for spec in asked:
+        _attempt(work, _come, spec, verb)
+    if work.refused:
+        raise Refused(work.refused)
+    for item, row in work.left:
+        _vacate(work, item, row)
+    before, after = _handed_over(work.before, work.after)
+    return Plan(tuple(work.actions), before, tuple(work.kernel), after), work.outcomes
+
+
+def _handed_over(
+    before: list[StoreStep], after: list[StoreStep]
+) -> tuple[tuple[StoreStep, ...], tuple[StoreStep, ...]]:
+    """An address that goes from one owner to another in this run changes hands in one transaction: at no instant has it
+    two owners or none."""
+    taken = {(step.row.segment, step.row.address) for step in before if isinstance(step.row, Allocation)}
+
+    def handed_over(step: StoreStep) -> bool:
+        return isinstance(step.row, Allocation) and (step.row.segment, step.row.address) in taken
+
+    return (
+        tuple([step for step in after if handed_over(step)] + before),
+        tuple(step for step in after if not handed_over(step)),
+    )
+
+
+def as_specs(rows: Iterable[Endpoint]) -> list[EndpointSpec]:
+    """Kept endpoints, asked for as they are: what they should be follows from their rows and networks."""
+    return [
+        EndpointSpec(f"endpoint '{row.name}' of network '{row.network}'", row.network, row.name, PRESENT, row.target)
+        for row in rows
+    ]
+
+
+def _attempt(work: _Work, function: Any, spec: EndpointSpec, *arguments: Any) -> bool:
+    try:
+        function(work, spec, *arguments)
+    except (ItemError, ValueError) as error:
+        work.refused.append(str(error) if isinstance(error, ItemError) else f"{spec.item}: {error}")
+        return False
+    return True
+
+
+# --- leaving --------------------------------------------------------------------------------------------------
+
+
+def _leave(work: _Work, item: str, key: Key) -> None:
+    row = work.endpoints.pop(key, None)
+    if row is None:
+        work.outcomes[key] = Outcome(key, None, {})
+        return
+    work.actions.append(Action("remove", "endpoint", row.label))
+    _unlink(work, item, row)
+    work.after.append(Drop(row, item))
+    for family in FAMILIES:
+        for allocation in work.book.rows(row.network, ENDPOINT, row.name, family):
+            _release(work, item, allocation)
+    work.left.append((item, row))
+    if row.mac_address:
+        work.macs = {place: owner for place, owner in work.macs.items() if owner != key}
+    work.outcomes[key] = Outcome(key, None, {})
+
+
+def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) -> None:
+    """Plans to take the endpoint's link away, wherever it now is (``but`` not there)."""
+    for target in {row.target, work.seen.former.get(row.key, row.target)} - {but}:
+        space = work.seen.space_of(target)
+        link = space and _own_link(space, row.key)
+        if link:
+            mark = endpoint_mark(*row.key)
+            work.kernel.append(RemoveLink(item, target, link.index, link.name, mark))
+            _room(work, target).names.discard(link.name)
+            _forget_default(_room(work, target), row.key, link.index)
+
+
+def _own_link(space: Space, key: Key) -> Link | None:
+    """The endpoint's link in a namespace: the one with its mark, else what a kill left under its working name."""
+    mark = endpoint_mark(*key)
+    half_made = space.named(working_name(mark))
+    return space.marked(mark) or (half_made if half_made and not half_made.alias else None)
+
+
+def _release(work: _Work, item: str, allocation: Allocation) -> None:
+    work.book.release(allocation)
+    work.after.append(Drop(allocation, item))
+    work.actions.append(
+        Action("release", "address", str(allocation.address), {"owner": {"before": allocation.owner, "after": None}})
+    )
+
+
+def _vacate(work: _Work, item: str, row: Endpoint) -> None:
+    """Plans to take away a namespace of ours when its last endpoint leaves, unless others live in it."""
+    target = row.target
+    made = work.namespaces.get(target.value) if target.kind == "netns" else None
+    if made is None or any(other.target == target for other in work.endpoints.values()):
+        return
+    space = work.seen.space_of(target)
+    work.namespaces.pop(target.value, None)
+    work.after.append(Drop(made, item))
+    if space is None or not is_ours(made, space, work.seen.host.boot_id):
+        return
+    ours = {step.index for step in work.kernel if isinstance(step, RemoveLink) and step.space == target}
+    if space.inode in work.seen.busy or any(not link.loopback and link.index not in ours for link in space.links):
+        return
+    work.actions.append(Action("remove", "namespace", target.value))
+    work.kernel.append(RemoveNamespace(item, target))
+
+
+def is_ours(made: MadeNamespace, space: Space, boot_id: str) -> bool:
+    """Whether the namespace is the very one that we made: one of the same name made later is not."""
+    return made.boot_id == boot_id and made.inode in (None, space.inode)
+
+
+# --- coming ---------------------------------------------------------------------------------------------------
+
+
+def _claim(work: _Work, spec: EndpointSpec) -> None:
+    """What can be said before any free address is given out: the network, the options that it takes, asked-for
+    addresses."""
+    network = work.networks.get(spec.network)
+    if network is None:
+        raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
+    if spec.mac_address and not network.own_mac:
+        reason = f"{network.driver_name} {network.mode}" if network.lone else network.driver_name
+        raise ValueError(f"mac_address {spec.mac_address} cannot be had: a link of {reason} has its parent's MAC address")
+    for family in FAMILIES:
+        address = spec.address(family)
+        if address is None:
+            continue
+        if not network.of_family(family):
+            raise ValueError(f"ipv{family}_address {address} cannot be had: network '{network.name}' has no IPv{family} subnet")
+        rows = work.book.rows(network.name, ENDPOINT, spec.name, family)
+        if address not in (row.address for row in rows):
+            try:
+                _allocated(work, work.book.claim(network, ENDPOINT, spec.name, address))
+            except ValueError as error:
+                raise ValueError(f"ipv{family}_{error}") from None
+        for row in rows:
+            if row.address != address:
+                _release(work, spec.item, row)
+
+
+def _allocated(work: _Work, allocation: Allocation) -> None:
+    work.before.append(Put(allocation))
+    work.actions.append(
+        Action("allocate", "address", str(allocation.address), {"owner": {"before": None, "after": allocation.owner}})
+    )
+
+
+def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
+    network = work.networks[spec.network]
+    old = work.endpoints.get(spec.key)
+    _check_parent(work, network)
+    if network.lone and any(key[0] == network.name and key != spec.key for key in work.endpoints):
+        raise ValueError(f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only")
+    room = _enter(work, spec)
+    moved = old is not None and (old.target != spec.target or spec.key in work.seen.former)
+    if moved:
+        _unlink(work, spec.item, old, but=spec.target)
+    decided_before = {f for f in FAMILIES if old and _held_before(work, spec, f)}
+    addresses = _addresses(work, spec, network)
+    space = room.space
+    link = None if space is None else space.marked(endpoint_mark(*spec.key))
+    wrong = link is not None and not _same_kind(link, network, work)
+    row = Endpoint(
+        network=network.name,
+        name=spec.name,
+        target=spec.target,
+        ifname=_ifname(work, spec, room, old, link),
+        mac_address=_mac(work, spec, network, addresses, old),
+        default_route=_default_route(work, spec, network, addresses, room, old, link, decided_before),
+        space=None if space is None else space.inode,
+        boot_id=work.seen.host.boot_id if space is not None else "",
+        start_time=None if space is None else space.start_time,
+    )
+    if moved:
+        work.left.append((spec.item, old))
+    work.endpoints[spec.key] = row
+    _steps(work, spec, network, old, row, addresses, room, None if wrong else link, moved, wrong, verb)
+    work.outcomes[spec.key] = Outcome(spec.key, row, addresses)
+
+
+def _check_parent(work: _Work, network: Network) -> None:
+    if network.parent in work.checked_parents:
+        return
+    parent = work.seen.host.links.get(network.parent)
+    if parent is None and network.parent not in work.parents_to_come:
+        raise ValueError(
+            f"parent '{network.parent}' of network '{network.name}' is not there (any more); "
+            "run vlan_network for this network, which makes it again or says what is missing"
+        )
+    child = parent and foreign_child(work.seen, parent.index, network)
+    if child:
+        raise ValueError(child)
+    work.checked_parents.add(network.parent)
+
+
+def _enter(work: _Work, spec: EndpointSpec) -> Room:
+    """The namespace that an endpoint comes to; a named one that does not exist is planned."""
+    target = spec.target
+    room = _room(work, target)
+    if room.space is not None and room.space.identity == work.seen.host.space.identity:
+        raise ValueError(f"{target.kind} {target.value} is the host's own network namespace; name another one")
+    if room.space is None and not room.to_be_made:
+        raise ValueError(work.seen.unreachable[target])
+    if room.to_be_made and target.value not in work.namespaces:
+        made = MadeNamespace(target.value, None, work.seen.host.boot_id)
+        work.namespaces[target.value] = made
+        work.before.append(Put(made))
+        work.after.append(Settle(made, spec.item))
+        work.kernel.append(MakeNamespace(spec.item, target))
+        work.actions.append(Action("create", "namespace", target.value))
+    return room
+
+
+def _room(work: _Work, target: Target) -> Room:
+    space = work.seen.space_of(target)
+    place = target if space is None or target in work.rooms else space.identity
+    if place not in work.rooms:
+        work.rooms[place] = _furnished(work, target, space)
+    return work.rooms[place]
+
+
+def _furnished(work: _Work, target: Target, space: Space | None) -> Room:
+    if space is None:
+        made = work.namespaces.get(target.value) if target.kind == "netns" else None
+        if made is not None:
+            # The row of a namespace that is gone: it is made anew, and is then the one that the row means.
+            del work.namespaces[target.value]
+        return Room(None, {"lo"}, to_be_made=target.kind == "netns")
+    room = Room(space, {link.name for link in space.links})
+    room.lo_up = any(link.loopback and link.up for link in space.links)
+    names = {link.index: link.name for link in space.links}
+    for route in space.routes:
+        if route.destination == "default":
+            room.default.setdefault(route.family, (route.index, f"by {names.get(route.index, 'another link')}"))
+    return room
+
+
+def _forget_default(room: Room, *holders: Key | int) -> None:
+    room.default = {family: entry for family, entry in room.default.items() if entry[0] not in holders}
+
+
+def _same_kind(link: Link, network: Network, work: _Work) -> bool:
+    """Whether a marked link can be brought to what it should be; else it has to be made anew."""
+    parent = work.seen.host.links.get(network.parent)
+    if parent is None or link.kind != network.driver.kind or link.parent_index != parent.index:
+        return False
+    mode = network.driver.mode
+    if mode is None or not network.driver.lone_modes:
+        return True
+    now = mode.word(attribute(link, mode.attribute, mode.format))
+    return now == network.mode or not {now, network.mode} & network.driver.lone_modes
+
+
+def _held_before(work: _Work, spec: EndpointSpec, family: int) -> bool:
+    return any(row.key == (spec.network, ENDPOINT, spec.name, family) for row in work.seen.allocations)
+
+
+def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, Allocation]:
+    """The endpoint's addresses: what it has, else the next free one, per family of its network."""
+    found = {}
+    for family in FAMILIES:
+        rows = work.book.rows(network.name, ENDPOINT, spec.name, family)
+        subnets = network.of_family(family)
+        for row in list(rows):
+            if not any(row.address in subnet.network for subnet in subnets):
+                rows.remove(row)
+                _release(work, spec.item, row)
+        if subnets:
+            if not rows:
+                rows = [work.book.next_free(network, ENDPOINT, spec.name, family)]
+                _allocated(work, rows[0])
+            found[family] = rows.pop(0)
+        for row in rows:
+            _release(work, spec.item, row)
+    return found
+
+
+def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None) -> str:
+    taken = room.names - ({link.name} if link else set())
+    taken |= {row.ifname for row in work.endpoints.values() if row.target == spec.target and row.key != spec.key}
+    name = spec.ifname or (old.ifname if old else None)
+    if name is None:
+        name = next(f"eth{number}" for number in range(len(taken) + 1) if f"eth{number}" not in taken)
+    if name in taken:
+        raise ValueError(f"ifname '{name}' is taken by another link in {spec.target}; choose another ifname")
+    room.names = taken | {name}
+    return name
+
+
+def _mac(
+    work: _Work, spec: EndpointSpec, network: Network, addresses: Mapping[int, Allocation], old: Endpoint | None
+) -> str | None:
+    if not network.own_mac:
+        return None
+    mac = spec.mac_address or _kept_mac(work, spec, old) or _derived_mac(spec.key, addresses)
+    holder = work.macs.setdefault((network.parent, mac), spec.key)
+    if holder != spec.key:
+        raise ValueError(
+            f"mac_address {mac} is already that of endpoint '{holder[1]}' of network '{holder[0]}' on parent "
+            f"'{network.parent}'"
+        )
+    return mac
+
+
+def _derived_mac(key: Key, addresses: Mapping[int, Allocation]) -> str:
+    ipv4 = addresses.get(4)
+    return addressing.mac_for(ipv4.address if ipv4 else None, *key)
+
+
+def _kept_mac(work: _Work, spec: EndpointSpec, old: Endpoint | None) -> str | None:
+    """The MAC that was once asked for; one that followed from the address goes on following it."""
+    if old is None or old.mac_address is None:
+        return None
+    before = {row.family: row for row in work.seen.allocations if row.key[:3] == (spec.network, ENDPOINT, spec.name)}
+    return None if old.mac_address == _derived_mac(spec.key, before) else old.mac_address
+
+
+# --- routes ---------------------------------------------------------------------------------------------------
+
+
+def default_route_of(network: Network, address: Allocation) -> RouteSpec | None:
+    """The default route that an endpoint of this network can carry; None where there is none to carry."""
+    if network.routed:
+        return RouteSpec(address.family, None)
+    subnet = network.subnet_of(address.address)
+    if network.isolated or subnet is None or subnet.gateway is None:
+        return None
+    return RouteSpec(address.family, subnet.gateway, onlink=subnet.gateway not in subnet.network)
+
+
+def _default_route(
+    work: _Work,
+    spec: EndpointSpec,
+    network: Network,
+    addresses: Mapping[int, Allocation],
+    room: Room,
+    old: Endpoint | None,
+    link: Link | None,
+    decided_before: set[int],
+) -> tuple[int, ...]:
+    """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
+    has a default route; the first in a list wins."""
+    possible = [family for family, address in addresses.items() if default_route_of(network, address)]
+    if spec.default_route is False:
+        return ()
+    if spec.default_route and not possible:
+        raise ValueError(f"default_route is true, but network '{network.name}' has no gateway that a route could use")
+    _forget_default(room, spec.key, link.index if link else -1)
+    carried = []
+    for family in possible:
+        other = room.default.get(family) or _default_elsewhere(work, spec, family)
+        if spec.default_route and other:
+            raise ValueError(
+                f"default_route is true, but {spec.target} already has an IPv{family} default route {other[1]}; "
+                "set default_route to false here, or take the other one away"
+            )
+        kept = old is not None and family in decided_before
+        if (family in old.default_route) if kept and spec.default_route is None else not other:
+            carried.append(family)
+            room.default[family] = (spec.key, f"by endpoint '{spec.name}' of network '{spec.network}'")
+    return tuple(carried)
+
+
+def _default_elsewhere(work: _Work, spec: EndpointSpec, family: int) -> tuple[Key, str] | None:
+    """Another endpoint that carries the default route of this target, even if its link is not there just now."""
+    for row in work.endpoints.values():
+        if row.target == spec.target and row.key != spec.key and family in row.default_route:
+            return row.key, f"by endpoint '{row.name}' of network '{row.network}'"
+    return None
+
+
+# --- steps ----------------------------------------------------------------------------------------------------
+
+
+def _steps(
+    work: _Work,
+    spec: EndpointSpec,
+    network: Network,
+    old: Endpoint | None,
+    row: Endpoint,
+    addresses: Mapping[int, Allocation],
+    room: Room,
+    link: Link | None,
+    moved: bool,
+    replaced: bool,
+    verb: str,
+) -> None:
+    space = room.space
+    changes = _row_changes(old, row)
+    if link is None:
+        _make(work, spec, network, row, addresses, room)
+        action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
+        work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
+    else:
+        step, found = _differences(work, spec, network, row, addresses, room, link)
+        if not step.empty:
+            work.kernel.append(step)
+        if not step.empty or changes:
+            action = "change" if changes else verb
+            work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
+    if link is None or (old is not None and old != row):
+        work.before.append(Put(replace(row, space=None, boot_id="") if link is None else row))
+        work.after.append(Settle(row, spec.item))
+    room.lo_up = room.lo_up or link is None
+    if space is not None and link is None:
+        _clear_way(work, spec, space)
+
+
+def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any]]:
+    if old is None:
+        return {}
+    pairs = {
+        "target": (str(old.target), str(row.target)),
+        "ifname": (old.ifname, row.ifname),
+        "mac_address": (old.mac_address, row.mac_address),
+        "default_route": (bool(old.default_route), bool(row.default_route)),
+    }
+    return {name: {"before": a, "after": b} for name, (a, b) in pairs.items() if a != b}
+
+
+def _clear_way(work: _Work, spec: EndpointSpec, space: Space) -> None:
+    """A link of this endpoint that cannot stay (another kind or parent, or half made) goes before the new one comes."""
+    present = _own_link(space, spec.key)
+    if present and not any(
+        isinstance(step, RemoveLink) and step.space == spec.target and step.index == present.index for step in work.kernel
+    ):
+        mark = endpoint_mark(*spec.key)
+        work.kernel.append(RemoveLink(spec.item, spec.target, present.index, present.name, mark))
+
+
+def _make(
+    work: _Work,
+    spec: EndpointSpec,
+    network: Network,
+    row: Endpoint,
+    addresses: Mapping[int, Allocation],
+    room: Room,
+) -> None:
+    mark = endpoint_mark(*row.key)
+    attributes = network.driver.attributes(network.mode, network.flag)
+    name = working_name(mark)
+    work.kernel.append(
+        MakeLink(spec.item, spec.target, name, network.driver.kind, network.parent, attributes, _mtu(work, network), row.mac_address)
+    )
+    work.kernel.append(
+        SetUp(
+            item=spec.item,
+            space=spec.target,
+            link=name,
+            name=row.ifname,
+            rename=True,
+            mark=mark,
+            up=True,
+            sysctls=_sysctls(network, row, addresses),
+            addresses=_interfaces(network, addresses),
+            routes=_routes(network, row, addresses),
+            loopback_up=not room.lo_up,
+        )
+    )
+
+
+def _mtu(work: _Work, network: Network) -> int | None:
+    """The MTU of a link: as asked for, but never above the parent's; else the parent's."""
+    parent = work.seen.host.links.get(network.parent)
+    if parent is None:
+        return network.mtu
+    return min(network.mtu, parent.mtu) if network.mtu else parent.mtu
+
+
+def _interfaces(network: Network, addresses: Mapping[int, Allocation]) -> tuple[tuple[Any, int], ...]:
+    found = []
+    for allocation in addresses.values():
+        subnet = network.subnet_of(allocation.address)
+        if subnet is not None:
+            found.append((allocation.address, subnet.network.prefixlen))
+    return tuple(found)
+
+
+def _routes(network: Network, row: Endpoint, addresses: Mapping[int, Allocation]) -> tuple[RouteSpec, ...]:
+    routes = (default_route_of(network, addresses[family]) for family in row.default_route if family in addresses)
+    return tuple(route for route in routes if route is not None)
+
+
+def _sysctls(network: Network, row: Endpoint, addresses: Mapping[int, Allocation]) -> dict[str, str]:
+    """The interface's own IPv6 settings; ``conf`` of the link's present name is put before them by apply."""
+    settings = {"disable_ipv6": "0" if network.of_family(6) else "1"}
+    if any(route.family == 6 and route.gateway for route in _routes(network, row, addresses)):
+        # With a default route of ours none is taken from router advertisements.
+        settings["accept_ra_defrtr"] = "0"
+    return settings
+
+
+def _differences(
+    work: _Work,
+    spec: EndpointSpec,
+    network: Network,
+    row: Endpoint,
+    addresses: Mapping[int, Allocation],
+    room: Room,
+    link: Link,
+) -> tuple[SetUp, dict[str, dict[str, Any]]]:
+    """What of an existing link has to be written, and the same in words."""
+    space = room.space
+    changes: dict[str, dict[str, Any]] = {}
+    written: dict[str, Any] = {}
+
+    def differs(name: str, before: Any, after: Any) -> bool:
+        if before == after:
+            return False
+        changes[name] = {"before": before, "after": after}
+        return True
+
+    rename = differs("ifname", link.name, row.ifname)
+    if rename:
+        written.update(rename=True, mark=endpoint_mark(*row.key), up=True)
+    if differs("up", link.up, True):
+        written["up"] = True
+    mtu = _mtu(work, network)
+    if mtu is not None and differs("mtu", link.mtu, mtu):
+        written["mtu"] = mtu
+    if row.mac_address and differs("mac_address", link.mac, row.mac_address):
+        written["mac_address"] = row.mac_address
+    for setting, word in ((network.driver.mode, network.mode), (network.driver.flag, network.flag)):
+        if setting and differs(setting.option, setting.word(attribute(link, setting.attribute, setting.format)), word):
+            written.update(
+                kind=network.driver.kind, attributes=network.driver.attributes(network.mode, network.flag)
+            )
+    for name, value in _sysctls(network, row, addresses).items():
+        now = getattr(link.ipv6_conf, name)
+        if now is not None and differs(name, str(now), value):
+            written.setdefault("sysctls", {})[name] = value
+    _address_differences(work, network, addresses, space, link, rename or not link.up, differs, written)
+    _route_differences(network, row, addresses, space, link, rename or not link.up, differs, written)
+    if not room.lo_up:
+        written["loopback_up"] = differs("loopback_up", False, True)
+        room.lo_up = True
+    return SetUp(spec.item, spec.target, link.name, row.ifname, **written), changes
+
+
+def _address_differences(
+    work: _Work,
+    network: Network,
+    addresses: Mapping[int, Allocation],
+    space: Space,
+    link: Link,
+    bounced: bool,
+    differs: Any,
+    written: dict[str, Any],
+) -> None:
+    """Addresses to add, and those that the endpoint had until this run; others on the link are not ours."""
+    now = {(addressing.parse_address(a.address), a.prefixlen) for a in space.addresses if a.index == link.index}
+    off, on = [], []
+    former = {
+        step.row.family: step.row
+        for step in work.after
+        if isinstance(step, Drop) and isinstance(step.row, Allocation)
+        for own in addresses.values()
+        if (step.row.network, step.row.owner, step.row.family) == (own.network, own.owner, own.family)
+    }
+    for address, prefixlen in _interfaces(network, addresses):
+        old = former.get(address.version)
+        gone = [pair for pair in now if old is not None and pair[0] == old.address]
+        # The same address with another prefix length is ours, too: the subnet was given anew.
+        gone += [pair for pair in now if pair[0] == address and pair[1] != prefixlen]
+        before = next((str(pair[0]) + f"/{pair[1]}" for pair in gone), None)
+        present = (address, prefixlen) in now
+        if not present or gone:
+            before = before or (f"{address}/{prefixlen}" if present else None)
+            differs(f"ipv{address.version}_address", before, f"{address}/{prefixlen}")
+        # Going down to be renamed or up again takes the IPv6 addresses from the link.
+        if not present or (bounced and address.version == 6):
+            on.append((address, prefixlen))
+        off += gone
+    if off:
+        written["addresses_off"] = tuple(off)
+    if on:
+        written["addresses"] = tuple(on)
+
+
+def _route_differences(
+    network: Network,
+    row: Endpoint,
+    addresses: Mapping[int, Allocation],
+    space: Space,
+    link: Link,
+    bounced: bool,
+    differs: Any,
+    written: dict[str, Any],
+) -> None:
+    """The default routes by this link; a second one by it contradicts what we manage and goes."""
+    wanted = {route.family: route for route in _routes(network, row, addresses)}
+    off, on = [], []
+    for family in FAMILIES:
+        now = [
+            RouteSpec(family, addressing.parse_address(route.gateway) if route.gateway else None, route.onlink)
+            for route in space.routes
+            if route.family == family and route.destination == "default" and route.index == link.index
+            and not (family == 6 and route.protocol == RTPROT_RA)
+        ]
+        want = wanted.get(family)
+        stray = [route for route in now if route != want]
+        off += stray
+        if want and (want not in now or bounced or _reset(written, family)):
+            on.append(want)
+        if stray or (want and want not in now):
+            differs(f"ipv{family}_default_route", [_word(route) for route in now], [_word(want)] if want else [])
+        if want in now and _reset(written, family):
+            off.append(want)
+    if off:
+        written["routes_off"] = tuple(off)
+    if on:
+        written["routes"] = tuple(on)
+
+
+# include/uapi/linux/rtnetlink.h; such a route comes from a router advertisement and is not ours.
+RTPROT_RA = 9
+
+
+def _reset(written: Mapping[str, Any], family: int) -> bool:
+    """Whether an address of the family is taken off the link, which may take routes with it."""
+    return any(address.version == family for address, _prefixlen in written.get("addresses_off", ()))
+
+
+def _word(route: RouteSpec) -> str:
+    return f"via {route.gateway}" if route.gateway else "dev"

@@ -1,0 +1,498 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Networks as asked for x what was observed -> what has to be done. Pure: no kernel, no store, no Ansible.
+
+What follows for the endpoints of changed networks is planned by plan_endpoints, from the networks as they will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, parents, result
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
+from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ENDPOINT,
+    FAMILIES,
+    VLAN_PROTOCOLS,
+    Action,
+    Network,
+    Parent,
+    dummy_name,
+    parent_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
+from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, NetworkSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    ChangeParent,
+    Drop,
+    KernelStep,
+    MakeParent,
+    Plan,
+    Put,
+    RemoveLink,
+    StoreStep,
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a run does to networks.
+
+    ``networks`` and ``parents`` are as they will be; ``touched`` are networks whose endpoints have to be put right,
+    ``removed`` those whose endpoints have to go; ``parents_to_come`` are links that this run makes.
+    """
+
+    plan: Plan
+    networks: Mapping[str, Network]
+    parents: Mapping[str, Parent]
+    touched: frozenset[str]
+    removed: frozenset[str]
+    parents_to_come: frozenset[str]
+
+
+@dataclass
+class _Work:
+    seen: Observed
+    networks: dict[str, Network]
+    parents: dict[str, Parent]
+    items: dict[str, str] = field(default_factory=dict)
+    actions: list[Action] = field(default_factory=list)
+    before: list[StoreStep] = field(default_factory=list)
+    kernel: list[KernelStep] = field(default_factory=list)
+    after: list[StoreStep] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    to_come: set[str] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
+    ensured: set[str] = field(default_factory=set)
+
+
+def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, force: bool = False) -> Change:
+    """The plan for the networks.
+
+    :param purge: networks that are not in ``specs`` are to go; with ``force`` also those that are in use
+    :raises Refused: if anything asked for cannot be; it names every such item
+    """
+    work = _Work(seen, dict(seen.networks), dict(seen.parents))
+    for spec in [*specs, *_purged(seen, specs, force if purge else None)]:
+        if spec.state == ABSENT:
+            _attempt(work, _leave, spec)
+    present = [spec for spec in specs if spec.state == PRESENT]
+    for spec in present:
+        _attempt(work, _settle, spec)
+    for spec in present:
+        if spec.name in work.items:
+            _attempt(work, _ensure_parent, spec)
+    for spec in present:
+        if spec.name in work.items:
+            _attempt(work, _check_company, spec)
+    for spec in present:
+        if spec.name in work.items:
+            _record_network(work, spec)
+    _remove_idle_parents(work, specs)
+    if work.refused:
+        raise Refused(dict.fromkeys(work.refused))
+    return Change(
+        Plan(tuple(work.actions), tuple(work.before), tuple(work.kernel), tuple(work.after), tuple(work.warnings)),
+        work.networks,
+        work.parents,
+        frozenset(work.touched),
+        frozenset(work.removed),
+        frozenset(work.to_come),
+    )
+
+
+def _purged(seen: Observed, specs: Sequence[NetworkSpec], force: bool | None) -> list[NetworkSpec]:
+    if force is None:
+        return []
+    names = sorted(set(seen.networks) - {spec.name for spec in specs})
+    return [NetworkSpec(f"network '{name}' (purge)", name, ABSENT, force=force) for name in names]
+
+
+def _attempt(work: _Work, function: Any, spec: NetworkSpec) -> None:
+    try:
+        function(work, spec)
+    except ValueError as error:
+        work.refused.append(f"{spec.item}: {error}")
+
+
+# --- leaving --------------------------------------------------------------------------------------------------
+
+
+def _leave(work: _Work, spec: NetworkSpec) -> None:
+    network = work.networks.get(spec.name)
+    if network is None:
+        return
+    names = sorted(row.name for row in work.seen.endpoints.values() if row.network == spec.name)
+    if names and not spec.force:
+        raise ValueError(
+            f"network '{spec.name}' still has {_counted(names, 'endpoint')}; remove them first, or set force to true "
+            "to remove them with it"
+        )
+    if not names and work.seen.counts.get(spec.name) and not spec.force:
+        owners = sorted(row.owner for row in work.seen.allocations if row.network == spec.name)
+        raise ValueError(
+            f"addresses of network '{spec.name}' are still held by {_counted(owners, 'owner')}; release them first, or "
+            "set force to true to release them with it"
+        )
+    del work.networks[spec.name]
+    work.removed.add(spec.name)
+    work.actions.append(Action("remove", "network", spec.name))
+    work.after.append(Drop(network))
+    for row in work.seen.allocations:
+        if row.network == spec.name and row.kind != ENDPOINT:
+            work.after.append(Drop(row))
+            work.actions.append(
+                Action("release", "address", str(row.address), {"owner": {"before": row.owner, "after": None}})
+            )
+
+
+def _counted(names: Sequence[str], noun: str) -> str:
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names)} {noun}{'s' if len(names) != 1 else ''} ({shown})"
+
+
+# --- what a network will be -----------------------------------------------------------------------------------
+
+
+def _settle(work: _Work, spec: NetworkSpec) -> None:
+    """The network as it will be, into ``work.networks``."""
+    old = work.seen.networks.get(spec.name)
+    driver = DRIVERS[spec.driver or (old.driver_name if old else DEFAULT.name)]
+    for option in spec.settings or {}:
+        if option not in {setting.option for setting in driver.settings}:
+            why = "" if spec.driver or old else " (the default)"
+            raise ValueError(f"{option} does not belong to the driver of this network, which is {driver.name}{why}")
+    same_driver = old is not None and old.driver_name == driver.name
+    if driver.kind in work.seen.missing_drivers:
+        raise ValueError(_no_driver(driver.kind, driver.module))
+    mode, flag = (
+        None if setting is None else (spec.settings or {}).get(setting.option) or (kept if same_driver else setting.default)
+        for setting, kept in ((driver.mode, old.mode if old else None), (driver.flag, old.flag if old else None))
+    )
+    internal = spec.internal if spec.internal is not None else bool(old and old.internal)
+    asked_parent = spec.parent or (old.asked_parent if old else None)
+    network = Network(
+        name=spec.name,
+        driver_name=driver.name,
+        parent=dummy_name(spec.name) if internal or asked_parent is None else asked_parent,
+        asked_parent=asked_parent,
+        mode=mode,
+        flag=flag,
+        internal=internal,
+        enable_ipv4=spec.enable_ipv4 if spec.enable_ipv4 is not None else (old.enable_ipv4 if old else True),
+        enable_ipv6=_enable_ipv6(spec, old),
+        subnets=(),
+        mtu=(spec.mtu or None) if spec.mtu is not None else (old.mtu if old else None),
+        labels=spec.labels if spec.labels is not None else (old.labels if old else {}),
+    )
+    if internal and asked_parent:
+        work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
+    work.networks[spec.name] = network
+    work.items[spec.name] = spec.item
+    work.networks[spec.name] = replace(network, subnets=_subnets(work, spec, old, network))
+
+
+def _enable_ipv6(spec: NetworkSpec, old: Network | None) -> bool:
+    if spec.enable_ipv6 is not None:
+        return spec.enable_ipv6
+    if spec.subnets is not None:
+        return any(subnet.family == 6 for subnet in spec.subnets)
+    return old.enable_ipv6 if old else False
+
+
+def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, network: Network) -> tuple[Subnet, ...]:
+    """Those given, else those there were; and from the default pools what a family that is enabled lacks."""
+    enabled = {4: network.enable_ipv4, 6: network.enable_ipv6}
+    kept = old.subnets if old else ()
+    chosen = list(spec.subnets) if spec.subnets is not None else [s for s in kept if not s.from_pool]
+    chosen = [subnet for subnet in chosen if enabled[subnet.family]]
+    for family in FAMILIES:
+        if not enabled[family] or any(subnet.family == family for subnet in chosen):
+            continue
+        before = [subnet for subnet in kept if subnet.from_pool and subnet.family == family]
+        chosen += before or [_pool_subnet(work, family, chosen)]
+    return tuple(chosen)
+
+
+def _pool_subnet(work: _Work, family: int, chosen: Sequence[Subnet]) -> Subnet:
+    used: list[IPNetwork] = [subnet.network for network in work.networks.values() for subnet in network.subnets]
+    used += [subnet.network for subnet in chosen]
+    used += work.seen.elsewhere
+    if family == 4:
+        pools: Any = addressing.DEFAULT_IPV4_POOLS
+    else:
+        pools = ((addressing.unique_local_prefix(work.seen.host.machine_id), 64),)
+    block = addressing.first_free_block(pools, used)
+    if block is None:
+        raise ValueError(f"the default pools have no free IPv{family} subnet left; give one in ipam_config")
+    return Subnet(block, addressing.default_gateway(block), from_pool=True)
+
+
+def _no_driver(kind: str, module: str) -> str:
+    return (
+        f"this kernel has no '{kind}' links: its module '{module}' is neither loaded nor can be; "
+        f"load it with `modprobe {module}`, or install the kernel's package that has it"
+    )
+
+
+# --- parents --------------------------------------------------------------------------------------------------
+
+
+def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
+    """The network's parent is there, or is planned."""
+    network = work.networks[spec.name]
+    if network.parent in work.ensured:
+        return
+    link = work.seen.host.links.get(network.parent)
+    made = work.parents.get(network.parent)
+    if link is not None and link.alias == parent_mark(network.parent) and made is not None:
+        _mend_parent(work, spec, network, made)
+    elif link is not None:
+        if made is not None:
+            work.warnings.append(f"{spec.item}: parent '{made.name}' was made anew by somebody else; it is used, and no longer ours")
+            work.before.append(Drop(work.parents.pop(made.name)))
+        parents.check_usable(work.seen.host, network.parent)
+        warning = parents.misnamed(work.seen.host, network.parent)
+        work.warnings += [f"{spec.item}: {warning}"] if warning else []
+    else:
+        row = made or (
+            Parent(network.parent) if network.isolated else parents.to_make(work.seen.host, network.parent, work.parents)
+        )
+        if made is not None and row.base is not None:
+            parents.to_make(work.seen.host, row.name, {})
+        _make_parent(work, spec, network, row, "repair" if made else "create")
+    work.ensured.add(network.parent)
+    _warn_if_down(work, spec, network)
+
+
+def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, verb: str) -> None:
+    if row.kind in work.seen.missing_drivers:
+        raise ValueError(_no_driver(row.kind, {"vlan": "8021q"}.get(row.kind, row.kind)))
+    mark = parent_mark(row.name)
+    left = work.seen.host.links.get(working_name(mark))
+    if left is not None and not left.alias and row.name in work.seen.parents:
+        work.kernel.append(RemoveLink(spec.item, None, left.index, left.name, mark))
+    base = work.seen.host.links.get(row.base) if row.base else None
+    work.parents[row.name] = row
+    work.to_come.add(row.name)
+    work.before.append(Put(row))
+    work.kernel.append(
+        MakeParent(spec.item, row, VLAN_PROTOCOLS["802.1q"], up=base is None or base.up, mtu=network.mtu if base is None else None)
+    )
+    work.actions.append(Action(verb, "parent", row.name))
+    _touch_all_on(work, row.name)
+
+
+def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
+    """A parent of ours that was altered is put right; one that is another link by now is made anew."""
+    link = work.seen.host.links[made.name]
+    base = work.seen.host.links.get(made.base) if made.base else None
+    if made.base and parents.vlan_of(link)[:2] != (base and base.index, made.vlan_id):
+        lost = parents.lost_with(work.seen, made.name)
+        if lost:
+            raise ValueError(f"parent '{made.name}' was altered and would have to be made anew, but {lost} would be lost")
+        work.kernel.append(RemoveLink(spec.item, None, link.index, link.name, parent_mark(made.name)))
+        _make_parent(work, spec, network, made, "rebuild")
+        return
+    changes: dict[str, Any] = {}
+    if not link.up and (base is None or base.up):
+        changes["up"] = {"before": False, "after": True}
+    mtu = network.mtu or result.DUMMY_MTU
+    if base is None and made.base is None and link.mtu != mtu:
+        changes["mtu"] = {"before": link.mtu, "after": mtu}
+    if changes:
+        work.kernel.append(
+            ChangeParent(spec.item, made.name, up=True if "up" in changes else None, mtu=mtu if "mtu" in changes else None)
+        )
+        work.actions.append(Action("repair", "parent", made.name, changes))
+        _touch_all_on(work, made.name)
+
+
+def _touch_all_on(work: _Work, parent: str) -> None:
+    work.touched |= {name for name, network in work.networks.items() if network.parent == parent}
+
+
+def _warn_if_down(work: _Work, spec: NetworkSpec, network: Network) -> None:
+    links = work.seen.host.links
+    made = work.parents.get(network.parent)
+    carrier = links.get(made.base if made and made.base else network.parent)
+    if carrier is not None and not carrier.up and not (made and not made.base):
+        work.warnings.append(
+            f"{spec.item}: link '{carrier.name}' is down, so nothing passes on this network until it is up"
+        )
+
+
+def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
+    """Links that we made for networks go with the last network that uses them."""
+    used = {network.parent for network in work.networks.values()}
+    bases = {parent.base for name, parent in work.parents.items() if name in used}
+    for name, row in sorted(work.parents.items()):
+        if name in used or name in bases:
+            continue
+        del work.parents[name]
+        link = work.seen.host.links.get(name)
+        work.after.append(Drop(row))
+        if link is None or link.alias != parent_mark(name):
+            continue
+        lost = parents.lost_with(work.seen, name)
+        if lost:
+            users = {n.name for n in work.seen.networks.values() if n.parent == name}
+            item = next((spec.item for spec in specs if spec.name in users), f"parent '{name}'")
+            work.refused.append(f"{item}: parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")
+            continue
+        work.actions.append(Action("remove", "parent", name))
+        work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, name, parent_mark(name)))
+
+
+# --- what may stand beside what -------------------------------------------------------------------------------
+
+
+def _check_company(work: _Work, spec: NetworkSpec) -> None:
+    """The rules that need the other networks, the links that are not ours, and the host."""
+    network = work.networks[spec.name]
+    for other in work.networks.values():
+        if other.name != network.name and other.parent == network.parent:
+            _check_beside(network, other)
+    link = work.seen.host.links.get(network.parent)
+    if link is not None:
+        child = parents.foreign_child(work.seen, link.index, network)
+        if child:
+            raise ValueError(child)
+        if network.mtu and network.mtu > link.mtu and network.parent not in work.parents:
+            raise ValueError(f"mtu {network.mtu} is above that of parent '{link.name}' ({link.mtu}); raise the parent's first")
+    if network.routed:
+        _check_routed(work, spec, network)
+    _check_addresses(work, network)
+
+
+def _check_beside(network: Network, other: Network) -> None:
+    where = f"parent '{network.parent}' carries network '{other.name}'"
+    if network.driver is not other.driver:
+        raise ValueError(f"{where} of the driver {other.driver_name}, and the kernel allows one driver on a parent")
+    if network.driver.one_setting_per_parent and (network.mode, network.flag) != (other.mode, other.flag):
+        raise ValueError(
+            f"{where} in {other.mode}/{other.flag}, and the kernel has one mode and flag for all {network.driver_name} "
+            f"links of a parent; asked for is {network.mode}/{network.flag}. Use the same, or another parent"
+        )
+    if network.lone or other.lone:
+        raise ValueError(f"{where}, and {network.driver_name} {(network if network.lone else other).mode} wants a parent for itself")
+    for subnet in network.subnets:
+        for theirs in other.subnets:
+            if subnet.family != theirs.family or not subnet.network.overlaps(theirs.network):
+                continue
+            if subnet.network == theirs.network and subnet.ip_range != theirs.ip_range:
+                continue
+            raise ValueError(
+                f"subnet {subnet.network} overlaps {theirs.network} of network '{other.name}' on parent '{network.parent}'; "
+                "two networks on a parent may share a subnet only as a whole and with different ip_range"
+            )
+
+
+def _check_routed(work: _Work, spec: NetworkSpec, network: Network) -> None:
+    for gateway in spec.given_gateways:
+        work.warnings.append(
+            f"{spec.item}: gateway {gateway} is ignored in mode {network.mode}, where the default route is the device itself"
+        )
+    host = work.seen.host
+    for subnet in network.subnets:
+        for name in host.links:
+            own = next((n for n in host.subnets_of(name) if n.version == subnet.family and n.overlaps(subnet.network)), None)
+            if own and not host.links[name].loopback:
+                raise ValueError(
+                    f"subnet {subnet.network} overlaps {own}, the host's own on '{name}'; in mode {network.mode} "
+                    "the subnets must be others than the host's"
+                )
+    if network.isolated:
+        return
+    for family in sorted({subnet.family for subnet in network.subnets}):
+        _warn_unreachable(work, spec, network, family)
+
+
+def _warn_unreachable(work: _Work, spec: NetworkSpec, network: Network, family: int) -> None:
+    """In l3 the host routes for the endpoints: it needs an address and a way out on the parent itself."""
+    host = work.seen.host
+    link = host.links.get(network.parent)
+    index = link.index if link else None
+    has_address = any(a.index == index and a.family == family and a.scope == 0 for a in host.space.addresses)
+    has_route = any(r.index == index and r.family == family and r.destination == "default" for r in host.space.routes)
+    if not has_address:
+        work.warnings.append(
+            f"{spec.item}: parent '{network.parent}' has no IPv{family} address, so no remote host can route to these "
+            f"endpoints; give it one, and have the remote routes for {_listed(network, family)} point to it"
+        )
+    elif not has_route:
+        work.warnings.append(
+            f"{spec.item}: the host has no IPv{family} default route by parent '{network.parent}', so these endpoints reach "
+            "only what the host reaches on that link"
+        )
+
+
+def _listed(network: Network, family: int) -> str:
+    return ", ".join(str(subnet.network) for subnet in network.subnets if subnet.family == family)
+
+
+def _check_addresses(work: _Work, network: Network) -> None:
+    """No gateway or auxiliary address may be one that an owner holds."""
+    aside = {
+        addressing.address_of(number, subnet.family): words
+        for subnet in network.subnets
+        for number, words in subnet.reserved().items()
+    }
+    for row in work.seen.allocations:
+        if row.segment == network.parent and row.address in aside:
+            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is held by {row.holder}")
+
+
+# --- changes --------------------------------------------------------------------------------------------------
+
+
+def _record_network(work: _Work, spec: NetworkSpec) -> None:
+    """The action for a network that is new or changes, and what has to be written for it."""
+    work.warnings += spec.warnings
+    old, new = work.seen.networks.get(spec.name), work.networks[spec.name]
+    if old is None:
+        work.actions.append(Action("create", "network", spec.name))
+        work.before.append(Put(new))
+        return
+    if old == new:
+        return
+    before = result.network(old, work.seen.host, work.seen.parents)
+    after = result.network(new, work.seen.host, work.parents)
+    changes = {key: {"before": before[key], "after": after[key]} for key in after if before[key] != after[key]}
+    rebuild = _needs_rebuild(work, old, new)
+    if rebuild and not spec.force:
+        work.refused.append(f"{spec.item}: {rebuild}; set force to true to have every endpoint made anew")
+        return
+    work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
+    work.before.append(Put(new))
+    work.touched.add(spec.name)
+    if old.parent != new.parent:
+        for row in work.seen.allocations:
+            if row.network == spec.name:
+                work.before += [Drop(row), Put(replace(row, segment=new.parent))]
+
+
+def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
+    """Why the endpoints would have to be made anew, or lose their addresses; None where nothing would be lost."""
+    names = sorted(row.name for row in work.seen.endpoints.values() if row.network == old.name)
+    if not names:
+        return None
+    where = f"of network '{old.name}', which has {_counted(names, 'endpoint')}, cannot be changed in place"
+    if old.driver is not new.driver:
+        return f"driver {where}"
+    if old.parent != new.parent:
+        return f"parent {where}"
+    if old.mode != new.mode and {old.mode, new.mode} & old.driver.lone_modes:
+        return f"{old.driver.mode.option if old.driver.mode else 'mode'} {old.mode} {where}"
+    for row in work.seen.allocations:
+        if row.network == old.name and new.subnet_of(row.address) is None:
+            return f"the subnet of {row.address}, which is held by {row.holder}, would go: ipam_config {where}"
+    return None

@@ -1,0 +1,207 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How things look to a user: one form for results, diffs and the ``_info`` modules. Pure.
+
+What only the kernel can know is None where it was not (or not yet) seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    FAMILIES,
+    VLAN_PROTOCOLS,
+    Allocation,
+    Endpoint,
+    Network,
+    Parent,
+    endpoint_mark,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
+from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
+from ansible_collections.netops.underlay.plugins.module_utils.plan_endpoints import default_route_of
+from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
+
+DUMMY_MTU = 1500
+
+
+def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[str, Any]:
+    """A network; ``parents`` are the links that we made or will have made."""
+    made = parents.get(item.parent)
+    link = host.links.get(item.parent)
+    _base, vlan_id, protocol = vlan_of(link) if link else (None, made and made.vlan_id, VLAN_PROTOCOLS["802.1q"])
+    words = {number: word for word, number in VLAN_PROTOCOLS.items()}
+    return {
+        "name": item.name,
+        "driver": item.driver_name,
+        "parent": item.parent,
+        "parent_created": made is not None,
+        "vlan_id": vlan_id,
+        "vlan_protocol": words.get(protocol, hex(protocol or 0)) if vlan_id is not None else None,
+        "mode": item.mode,
+        "flag": item.flag,
+        "mtu": item.mtu or _parent_mtu(made, link, host),
+        "internal": item.internal,
+        "enable_ipv4": item.enable_ipv4,
+        "enable_ipv6": item.enable_ipv6,
+        "ipam_config": [_subnet(subnet) for subnet in item.subnets],
+        "labels": dict(item.labels),
+        "state": "present",
+    }
+
+
+def _parent_mtu(made: Parent | None, link: Any, host: Host) -> int | None:
+    if link is not None:
+        return link.mtu
+    if made is not None and made.base is not None:
+        return host.links[made.base].mtu if made.base in host.links else None
+    return DUMMY_MTU if made is not None else None
+
+
+def _subnet(subnet: addressing.Subnet) -> dict[str, Any]:
+    return {
+        "subnet": str(subnet.network),
+        "gateway": None if subnet.gateway is None else str(subnet.gateway),
+        "ip_range": None if subnet.ip_range is None else str(subnet.ip_range),
+        "aux_addresses": {name: str(address) for name, address in subnet.auxiliary},
+    }
+
+
+def endpoint(
+    row: Endpoint,
+    item: Network | None,
+    addresses: Mapping[int, Allocation],
+    host: Host,
+    space: Space | None,
+    predicted: bool = False,
+) -> dict[str, Any]:
+    """An endpoint as it is in ``space``, or as it will be (``predicted``)."""
+    link = None if space is None else space.marked(endpoint_mark(*row.key))
+    attached = predicted or link is not None
+    if predicted or link is None:
+        parent = host.links.get(item.parent) if item else None
+        mac = row.mac_address or (parent.mac if attached and parent else None)
+        mtu = _predicted_mtu(item, parent) if attached and item else None
+        ifname = row.ifname
+    else:
+        mac, mtu, ifname = link.mac, link.mtu, link.name
+    # Of an attached link the kernel is asked what it has; of one that is not there, the store what is held for it.
+    on = None if predicted or link is None else {
+        (found.address, found.prefixlen) for found in space.addresses if found.index == link.index
+    }
+    routes = _routes(row, item, addresses) if item else []
+    if not predicted:
+        routes = [route for route in routes if link and _is_there(route, link.index, space)]
+    return {
+        "network": row.network,
+        "name": row.name,
+        "driver": item.driver_name if item else None,
+        "target": {"kind": row.target.kind, "value": row.target.value},
+        "ifname": ifname,
+        "mac_address": mac,
+        "mtu": mtu,
+        "ipv4": _interface(item, addresses.get(4), on),
+        "ipv6": _interface(item, addresses.get(6), on),
+        "routes": routes,
+        "default_route": bool(row.default_route),
+        "aliases": [],
+        "state": "attached" if attached else "waiting",
+    }
+
+
+def _predicted_mtu(item: Network, parent: Any) -> int | None:
+    if parent is None:
+        return item.mtu
+    return min(item.mtu, parent.mtu) if item.mtu else parent.mtu
+
+
+def _interface(
+    item: Network | None, allocation: Allocation | None, on: Container[tuple[str, int]] | None
+) -> dict[str, Any] | None:
+    subnet = item.subnet_of(allocation.address) if item and allocation else None
+    if allocation is None or subnet is None:
+        return None
+    if on is not None and (str(allocation.address), subnet.network.prefixlen) not in on:
+        return None
+    return {
+        "address": str(allocation.address),
+        "prefixlen": subnet.network.prefixlen,
+        "gateway": None if subnet.gateway is None else str(subnet.gateway),
+    }
+
+
+def _routes(row: Endpoint, item: Network, addresses: Mapping[int, Allocation]) -> list[dict[str, Any]]:
+    """The routes that we answer for: the subnet of each address, and the default routes."""
+    routes = []
+    for family in FAMILIES:
+        allocation = addresses.get(family)
+        subnet = item.subnet_of(allocation.address) if allocation else None
+        if subnet is None:
+            continue
+        default = default_route_of(item, allocation) if family in row.default_route else None
+        if default:
+            routes.append({"destination": "default", "gateway": default.gateway and str(default.gateway), "family": family})
+        if subnet.network.num_addresses > 1:
+            routes.append({"destination": str(subnet.network), "gateway": None, "family": family})
+    return [{**route, "family": f"ipv{route['family']}"} for route in routes]
+
+
+def _is_there(route: Mapping[str, Any], index: int, space: Space | None) -> bool:
+    return space is not None and any(
+        (found.destination, found.gateway, f"ipv{found.family}") == tuple(route.values()) and found.index == index
+        for found in space.routes
+    )
+
+
+def address(allocation: Allocation) -> dict[str, Any]:
+    """An address and its owner."""
+    return _address(
+        allocation.network, allocation.owner, str(allocation.address), allocation.family, allocation.kind,
+        allocation.description,
+    )
+
+
+def set_aside(item: Network) -> list[dict[str, Any]]:
+    """Gateways and auxiliary addresses of a network, in the same form."""
+    found = []
+    for subnet in item.subnets:
+        if subnet.gateway is not None:
+            found.append(_address(item.name, "gateway", str(subnet.gateway), subnet.family, "gateway", ""))
+        for name, auxiliary in subnet.auxiliary:
+            found.append(_address(item.name, name, str(auxiliary), subnet.family, "auxiliary", ""))
+    return found
+
+
+def _address(network_name: str, owner: str, text: str, family: int, kind: str, description: str) -> dict[str, Any]:
+    return {
+        "network": network_name,
+        "owner": owner,
+        "address": text,
+        "family": f"ipv{family}",
+        "kind": kind,
+        "description": description,
+        "expires": None,
+        "state": "present",
+    }
+
+
+def absent(like: Mapping[str, Any], **known: Any) -> dict[str, Any]:
+    """What is not (any more) there: the keys of its kind, of which only its name is known."""
+    return {**dict.fromkeys(like), **known, "state": "absent"}
+
+
+def of_plan(plan: Plan) -> dict[str, Any]:
+    """What every managing module returns beside its items."""
+    return {"changed": plan.changed, "actions": [action.as_dict() for action in plan.actions]}
+
+
+def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The diff of Ansible, of the items that differ; by name, absent ones left out on their side."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {
+        "before": {name: before[name] for name in names if before.get(name) is not None},
+        "after": {name: after[name] for name in names if after.get(name) is not None},
+    }

@@ -1,0 +1,363 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The road from a module's parameters to its result: spec, observe, plan, apply, result. One function per module.
+
+The module object is passed in; this file knows of it only ``params``, ``check_mode``, ``warn``, ``exit_json`` and
+``fail_json``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils import (
+    netlink,
+    observe,
+    plan_addresses,
+    plan_endpoints,
+    plan_networks,
+    result,
+    spec,
+    store,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
+from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, UnderlayError, Unfinished
+from ansible_collections.netops.underlay.plugins.module_utils.model import ENDPOINT, Allocation, Endpoint, Network
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
+from ansible_collections.netops.underlay.plugins.module_utils.plan_endpoints import Outcome
+from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, EndpointSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import MakeLink, Plan, SetUp
+from ansible_collections.netops.underlay.plugins.module_utils.store import Store
+
+DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
+
+# What all managing modules take; the _info modules take ``state_dir`` alone.
+STATE_DIR_OPTION = {"state_dir": {"type": "path", "default": DEFAULT_STATE_DIR}}
+COMMON_OPTIONS = {**STATE_DIR_OPTION, "lock_timeout": {"type": "int", "default": 30}}
+
+Result = dict[str, Any]
+
+
+def run(module: Any, work: Callable[[Any], Result]) -> None:
+    """Runs one module; whatever goes wrong becomes an error that a user can act on."""
+    try:
+        _check_ground()
+        outcome = work(module)
+    except Unfinished as error:
+        module.fail_json(
+            msg=f"{error}\nWhat could be done is done (see 'done'); run the task again when the cause is mended",
+            done=list(error.done),
+        )
+    except UnderlayError as error:
+        module.fail_json(msg=str(error))
+    except Exception as error:  # pylint: disable=broad-except
+        module.fail_json(
+            msg=f"netops.underlay met something that it does not know how to handle ({type(error).__name__}: {error}); "
+            "this is a bug of ours, please report it with the output of -vvv",
+            exception=traceback.format_exc(),
+        )
+    else:
+        for warning in outcome.pop("warnings", ()):
+            module.warn(warning)
+        module.exit_json(**outcome)
+
+
+def _check_ground() -> None:
+    """Libraries and rights, before anything is read."""
+    netlink.require()
+    if spec.EUI is None:
+        raise UnderlayError(
+            f"netaddr is missing for {sys.executable}. Install it with `apt install python3-netaddr` (Debian and Ubuntu, "
+            f"for the system's Python) or `{sys.executable} -m pip install netaddr`."
+        )
+    if os.geteuid() != 0:
+        raise UnderlayError("networks can be seen and changed by root only; set become to true for this task")
+
+
+def _opened(module: Any) -> AbstractContextManager[Store]:
+    params = module.params
+    if not os.path.isabs(params["state_dir"]):
+        raise UnderlayError(f"state_dir {params['state_dir']!r} is not an absolute path")
+    if module.check_mode or "lock_timeout" not in params:
+        return store.reading(params["state_dir"])
+    return store.writing(params["state_dir"], params["lock_timeout"])
+
+
+def _check_purge(params: Mapping[str, Any], plural: str, scope: object = None) -> bool:
+    """Whether to purge; refuses to take everything away by an empty list alone."""
+    purge = bool(params.get("purge"))
+    if params.get("purge_all") and not purge:
+        raise Refused(["purge_all has a meaning only with purge: true"])
+    if purge and params.get(plural) is None:
+        raise Refused([f"purge goes with the list '{plural}': what is not in it is removed"])
+    if purge and not params[plural] and scope is None and not params.get("purge_all"):
+        raise Refused(
+            [f"'{plural}' is empty and purge is true: this would remove everything; set purge_all to true if that is meant"]
+        )
+    return purge
+
+
+# --- networks -------------------------------------------------------------------------------------------------
+
+
+def networks(module: Any, own_options: Iterable[str]) -> Result:
+    """vlan_network."""
+    params = module.params
+    purge = _check_purge(params, "networks")
+    items = spec.items_of(params, "networks", own_options, key="name", shared=("state", "force"))
+    specs = spec.collect(items, spec.network_spec)
+    spec.unique(specs, lambda item: item.name, "a network of this name")
+    with _opened(module) as kept:
+        seen = observe.for_networks(kept, specs, purge)
+        change = plan_networks.plan(seen, specs, purge, force=bool(params.get("force")))
+        follow, _outcomes, seen = _endpoints_of(kept, seen, change)
+        plan = Plan(
+            change.plan.actions + follow.actions,
+            change.plan.before + follow.before,
+            follow.kernel + change.plan.kernel,  # a parent goes after the links on it
+            follow.after + change.plan.after,
+            change.plan.warnings,
+        )
+        before = {name: result.network(item, seen.host, seen.parents) for name, item in seen.networks.items()}
+        after = {name: result.network(item, seen.host, change.parents) for name, item in change.networks.items()}
+        final = after
+        if not module.check_mode:
+            apply(plan, kept, seen.host.boot_id)
+            if plan.changed:
+                now = observe.everything(kept)
+                final = {name: result.network(item, now.host, now.parents) for name, item in now.networks.items()}
+                _verify(after, final, "network")
+    return {
+        **result.of_plan(plan),
+        "networks": [final.get(item.name) or _absent_network(item.name) for item in specs],
+        "diff": result.diff(before, after),
+        "warnings": plan.warnings,
+    }
+
+
+def _absent_network(name: str) -> Result:
+    return result.absent(_NETWORK_KEYS, name=name)
+
+
+_NETWORK_KEYS = dict.fromkeys(
+    (
+        "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "
+        "ipam_config labels state"
+    ).split()
+)
+
+
+def _endpoints_of(
+    kept: Store, seen: Observed, change: plan_networks.Change
+) -> tuple[Plan, Mapping[Any, Outcome], Observed]:
+    """What follows for the endpoints of networks that change or go."""
+    rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
+    if not rows:
+        return Plan(), {}, seen
+    moving = plan_endpoints.as_specs(row for row in rows if row.network in change.touched)
+    leaving = [
+        EndpointSpec(f"endpoint '{row.name}' of network '{row.network}'", row.network, row.name, ABSENT)
+        for row in rows
+        if row.network in change.removed
+    ]
+    more = observe.for_endpoints(kept, [*moving, *leaving], base=seen, networks=change.networks)
+    more = replace(more, allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations))
+    # An endpoint whose process is gone waits, with its address held, until it is given another target.
+    there = [item for item in moving if item.target.kind == "netns" or more.space_of(item.target) is not None]
+    plan, outcomes = plan_endpoints.plan(
+        more, [*leaving, *there], networks=change.networks, parents_to_come=change.parents_to_come, verb="change"
+    )
+    return plan, outcomes, more
+
+
+def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:
+    """The allocation as the plan of networks has moved it."""
+    return replace(row, segment=networks[row.network].parent) if row.network in networks else row
+
+
+def _verify(expected: Mapping[Any, Result], found: Mapping[Any, Result], kind: str) -> None:
+    """What was read back is what was planned; a field that could not be predicted is None there."""
+    wrong = [
+        f"{kind} {name}: {field} is {found.get(name, {}).get(field)!r} after the change, and should be {value!r}"
+        for name, item in expected.items()
+        for field, value in item.items()
+        if value is not None and found.get(name, {}).get(field) != value
+    ]
+    if wrong:
+        raise UnderlayError("\n".join([*wrong, "Something else on this host changes the same links; find it, then run again"]))
+
+
+# --- endpoints ------------------------------------------------------------------------------------------------
+
+
+def endpoints(module: Any, own_options: Iterable[str]) -> Result:
+    """vlan_endpoint."""
+    params = module.params
+    purge = _check_purge(params, "endpoints", scope=params.get("network"))
+    items = spec.items_of(params, "endpoints", own_options, key="name", shared=("state", "network"))
+    specs = spec.collect(items, spec.endpoint_spec)
+    spec.unique(specs, lambda item: item.key, "an endpoint of this name in this network")
+    with _opened(module) as kept:
+        scope = _purge_scope(kept, params, specs) if purge else set()
+        seen = observe.for_endpoints(kept, specs, scope)
+        plan, outcomes = plan_endpoints.plan(seen, specs, scope)
+        before = _present(seen, seen.endpoints, outcomes)
+        after = _predicted(seen, outcomes)
+        final = after
+        if not module.check_mode:
+            apply(plan, kept, seen.host.boot_id)
+            final = _read_back(kept, seen, plan, outcomes)
+            _verify(after, final, "endpoint")
+    return {
+        **result.of_plan(plan),
+        "endpoints": [final.get(item.key) or _absent_endpoint(item.network, item.name) for item in specs],
+        "diff": result.diff(_labelled(before), _labelled(after)),
+        "warnings": plan.warnings,
+    }
+
+
+def _purge_scope(kept: Store, params: Mapping[str, Any], specs: Sequence[EndpointSpec]) -> set[str]:
+    if params.get("purge_all"):
+        return set(kept.networks())
+    return {item.network for item in specs} | ({params["network"]} if params.get("network") else set())
+
+
+def _present(
+    seen: Observed, rows: Mapping[Any, Endpoint], keys: Iterable[Any], addresses: Iterable[Allocation] | None = None
+) -> dict[Any, Result]:
+    """Endpoints as the kernel shows them in what was seen."""
+    held: dict[Any, dict[int, Allocation]] = {}
+    for allocation in seen.allocations if addresses is None else addresses:
+        if allocation.kind == ENDPOINT:
+            held.setdefault((allocation.network, allocation.owner), {}).setdefault(allocation.family, allocation)
+    return {
+        key: result.endpoint(
+            rows[key], seen.networks.get(key[0]), held.get(key, {}), seen.host, seen.space_of(rows[key].target)
+        )
+        for key in keys
+        if key in rows
+    }
+
+
+def _predicted(seen: Observed, outcomes: Mapping[Any, Outcome]) -> dict[Any, Result]:
+    return {
+        key: result.endpoint(
+            outcome.row, seen.networks.get(key[0]), outcome.addresses, seen.host, seen.space_of(outcome.row.target), True
+        )
+        for key, outcome in outcomes.items()
+        if outcome.row is not None
+    }
+
+
+def _read_back(kept: Store, seen: Observed, plan: Plan, outcomes: Mapping[Any, Outcome]) -> dict[Any, Result]:
+    """The endpoints as they now are; only namespaces that were written to are read again."""
+    written = {step.space for step in plan.kernel if isinstance(step, (MakeLink, SetUp))}
+    now = observe.spaces_of(seen, written) if written else seen
+    rows = {key: outcome.row for key, outcome in outcomes.items() if outcome.row is not None}
+    addresses = [row for outcome in outcomes.values() for row in outcome.addresses.values()]
+    return _present(now, rows, rows, addresses)
+
+
+def _labelled(items: Mapping[Any, Result]) -> dict[str, Result]:
+    return {f"{network}/{name}": item for (network, name), item in items.items()}
+
+
+def _absent_endpoint(network: str, name: str) -> Result:
+    return result.absent(_ENDPOINT_KEYS, network=network, name=name)
+
+
+_ENDPOINT_KEYS = dict.fromkeys(
+    (
+        "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases state"
+    ).split()
+)
+
+
+# --- addresses ------------------------------------------------------------------------------------------------
+
+
+def addresses(module: Any, own_options: Iterable[str]) -> Result:
+    """vlan_ipam."""
+    items = spec.items_of(module.params, "addresses", own_options, key="owner", shared=("state", "network"))
+    specs = spec.collect(items, spec.address_spec)
+    spec.unique(specs, lambda item: (item.network, item.owner, item.family), "an address of this owner, network and family")
+    with _opened(module) as kept:
+        seen = observe.for_addresses(kept, specs)
+        plan, outcomes = plan_addresses.plan(seen, specs)
+        if not module.check_mode:
+            apply(plan, kept, seen.host.boot_id)
+    after = {_address_label(row): result.address(row) for row in outcomes if row is not None}
+    concerned = {(item.network, item.owner, item.family) for item in specs}
+    before = {
+        _address_label(row): result.address(row)
+        for row in seen.allocations
+        if row.kind != ENDPOINT and (row.network, row.owner, row.family) in concerned
+    }
+    return {
+        **result.of_plan(plan),
+        "addresses": [
+            result.address(row) if row else _absent_address(item) for item, row in zip(specs, outcomes)
+        ],
+        "diff": result.diff(before, after),
+    }
+
+
+def _address_label(row: Allocation) -> str:
+    return f"{row.network}/{row.owner}/ipv{row.family}"
+
+
+def _absent_address(item: Any) -> Result:
+    keys = dict.fromkeys("network owner address family kind description expires state".split())
+    return result.absent(keys, network=item.network, owner=item.owner, family=f"ipv{item.family}")
+
+
+# --- reading only ---------------------------------------------------------------------------------------------
+
+
+def networks_info(module: Any) -> Result:
+    """vlan_network_info."""
+    name = module.params["name"]
+    with _opened(module) as kept:
+        seen = observe.everything(kept)
+    found = [item for item in seen.networks.values() if name in (None, item.name)]
+    return {
+        "changed": False,
+        "networks": [result.network(item, seen.host, seen.parents) for item in sorted(found, key=lambda n: n.name)],
+    }
+
+
+def endpoints_info(module: Any) -> Result:
+    """vlan_endpoint_info."""
+    network, name = module.params["network"], module.params["name"]
+    with _opened(module) as kept:
+        seen = observe.everything(kept)
+        held = kept.allocations(network=network, owner=name)
+    rows = {
+        key: row
+        for key, row in sorted(seen.endpoints.items())
+        if network in (None, key[0]) and name in (None, key[1])
+    }
+    seen = observe.spaces_of(seen, {row.target for row in rows.values()})
+    return {"changed": False, "endpoints": list(_present(seen, rows, rows, held).values())}
+
+
+def addresses_info(module: Any) -> Result:
+    """vlan_ipam_info."""
+    network, owner = module.params["network"], module.params["owner"]
+    with _opened(module) as kept:
+        held = kept.allocations(network=network, owner=owner)
+        known = kept.networks()
+    aside = [
+        row
+        for name, item in sorted(known.items())
+        if network in (None, name)
+        for row in result.set_aside(item)
+        if owner in (None, row["owner"])
+    ]
+    return {"changed": False, "addresses": aside + [result.address(row) for row in held]}

@@ -1,0 +1,444 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Parameters become frozen, typed values; every rule that needs neither kernel nor store lives here. Pure.
+
+None in a value means "not given": what exists stays as it is, what is made gets the default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+try:
+    from netaddr import EUI, AddrFormatError, mac_unix_expanded
+except ImportError:  # told to the user by requirements.check(), which runs before any parameter is read
+    EUI = None
+
+from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
+from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
+from ansible_collections.netops.underlay.plugins.module_utils.model import Target
+
+PRESENT, ABSENT = "present", "absent"
+IFNAME_MAX = 15
+NETNS_MAX = 255
+OWNER_MAX = 255
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_SUB_INTERFACE = re.compile(r"(?P<base>[^.]+)\.(?P<id>[^.]+)")
+# Names that mean something else under /proc/sys/net/ipv*/conf.
+_IFNAMES_TAKEN = frozenset({"lo", "all", "default"})
+TARGET_OPTIONS = ("netns", "netns_path", "pid")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network as asked for. ``settings`` are the driver options that were given, by option name; ``parent_given``
+    tells "no parent" from "not said"."""
+
+    item: str
+    name: str
+    state: str
+    driver: str | None = None
+    parent: str | None = None
+    settings: Mapping[str, str] | None = None
+    internal: bool | None = None
+    enable_ipv4: bool | None = None
+    enable_ipv6: bool | None = None
+    subnets: tuple[Subnet, ...] | None = None
+    mtu: int | None = None
+    labels: Mapping[str, str] | None = None
+    force: bool = False
+    given_gateways: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """An endpoint as asked for; ``target`` is None only where the state is ``absent``."""
+
+    item: str
+    network: str
+    name: str
+    state: str
+    target: Target | None = None
+    ipv4_address: IPAddress | None = None
+    ipv6_address: IPAddress | None = None
+    mac_address: str | None = None
+    ifname: str | None = None
+    default_route: bool | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.network, self.name
+
+    def address(self, family: int) -> IPAddress | None:
+        return self.ipv4_address if family == 4 else self.ipv6_address
+
+
+@dataclass(frozen=True)
+class AddressSpec:
+    """An address as asked for by an owner; ``address`` None takes the next free one."""
+
+    item: str
+    network: str
+    owner: str
+    family: int
+    state: str
+    address: IPAddress | None = None
+    description: str | None = None
+
+
+Spec = TypeVar("Spec")
+
+
+def items_of(
+    params: Mapping[str, Any], plural: str, own_options: Iterable[str], key: str, shared: Sequence[str] = ()
+) -> list[tuple[str, dict[str, Any]]]:
+    """The items of a task as ``(label, options)``: those of the plural list, or the one that the task itself names.
+
+    ``shared`` are own options that may stand beside the list; items that lack them get them from there.
+    """
+    given = [option for option in own_options if params.get(option) is not None]
+    if params.get(plural) is None:
+        if params.get(key) is None:
+            raise Refused([f"give either '{key}' (one item) or '{plural}' (a list of items)"])
+        return [(f"{key} '{params[key]}'", {option: params.get(option) for option in own_options})]
+    stray = [option for option in given if option not in shared]
+    if stray:
+        raise Refused(
+            [f"'{stray[0]}' stands beside '{plural}': give one item by its own options, or all of them in '{plural}'"]
+        )
+    items = []
+    for index, entry in enumerate(params[plural]):
+        options = {**entry, **{name: params[name] for name in shared if entry.get(name) is None}}
+        items.append((f"{plural}[{index}] ({entry.get(key)})", options))
+    return items
+
+
+def collect(items: Iterable[tuple[str, dict[str, Any]]], build: Callable[[str, dict[str, Any]], Spec]) -> list[Spec]:
+    """All items built; if any cannot be, an error that names every one of them."""
+    built, refused = [], []
+    for label, options in items:
+        try:
+            built.append(build(label, options))
+        except ItemError as error:
+            refused.append(str(error))
+        except ValueError as error:
+            refused.append(f"{label}: {error}")
+    if refused:
+        raise Refused(refused)
+    return built
+
+
+def unique(specs: Sequence[Any], key: Callable[[Any], Any], words: str) -> None:
+    """Refuses two items for one thing: what should hold then could not be told."""
+    seen: dict[Any, str] = {}
+    for spec in specs:
+        if key(spec) in seen:
+            raise Refused([f"{spec.item}: {words} is already given by {seen[key(spec)]}"])
+        seen[key(spec)] = spec.item
+
+
+# --- networks -------------------------------------------------------------------------------------------------
+
+
+def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
+    """One network of the task.
+
+    :raises ValueError: with what is wrong and how to put it right
+    """
+    name = _named(options["name"], "network name")
+    if name == "none":
+        raise ValueError("the network name 'none' is taken by the network that has no links; choose another")
+    if options["state"] == ABSENT:
+        return NetworkSpec(item, name, ABSENT, force=bool(options.get("force")))
+    driver, settings = _driver_settings(options)
+    parent = options.get("parent")
+    warnings: list[str] = []
+    subnets = _subnets(options.get("ipam_config"), warnings)
+    if options.get("enable_ipv4") is False and options.get("enable_ipv6") is False:
+        raise ValueError("enable_ipv4 and enable_ipv6 are both false; an endpoint would have no address")
+    _enabled_families(options, subnets)
+    mtu = options.get("mtu")
+    if mtu is not None and mtu != 0 and not 68 <= mtu <= 65535:
+        raise ValueError(f"mtu {mtu} is not between 68 and 65535 (0: follow the parent)")
+    return NetworkSpec(
+        item=item,
+        name=name,
+        state=PRESENT,
+        driver=driver,
+        parent=None if parent is None else parent_name(parent),
+        settings=settings,
+        internal=options.get("internal"),
+        enable_ipv4=options.get("enable_ipv4"),
+        enable_ipv6=options.get("enable_ipv6"),
+        subnets=subnets,
+        mtu=mtu,
+        labels=_labels(options.get("labels")),
+        force=bool(options.get("force")),
+        given_gateways=_given_gateways(options.get("ipam_config") or ()),
+        warnings=tuple(f"{item}: {warning}" for warning in warnings),
+    )
+
+
+def _driver_settings(options: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:
+    given = {
+        setting.option: (driver.name, options[setting.option])
+        for driver in DRIVERS.values()
+        for setting in driver.settings
+        if options.get(setting.option) is not None
+    }
+    driver = options.get("driver")
+    for option, (owner, _value) in given.items():
+        if driver is not None and owner != driver:
+            raise ValueError(f"{option} belongs to the driver {owner}, but driver is {driver}")
+    return driver, {option: value for option, (_owner, value) in given.items()}
+
+
+def parent_name(text: str) -> str:
+    """A name that the kernel takes for a link (net/core/dev.c, ``dev_valid_name``), or an error."""
+    if not text or text in (".", "..") or re.search(r"[\s/:\x00-\x1f\x7f]", text):
+        raise ValueError(f"parent {text!r} is not the name of a link")
+    if len(text) > IFNAME_MAX:
+        raise ValueError(f"parent '{text}' has {len(text)} characters; the name of a link has at most {IFNAME_MAX}")
+    return text
+
+
+def sub_interface(parent: str) -> tuple[str, int] | None:
+    """Base and VLAN id of a ``name.vlan_id`` parent that is to be made; None if the name has no dot.
+
+    :raises ValueError: if the name has a dot but does not say which VLAN
+    """
+    if "." not in parent:
+        return None
+    match = _SUB_INTERFACE.fullmatch(parent)
+    if not match:
+        raise ValueError(
+            f"parent '{parent}' does not exist, and only a sub-interface with exactly one dot (eth0.20) can be made"
+        )
+    digits = match["id"]
+    if not re.fullmatch(r"[1-9][0-9]*", digits) or not 1 <= int(digits) <= 4094:
+        raise ValueError(
+            f"parent '{parent}' does not exist, and cannot be made: '{digits}' is not a VLAN id (1 to 4094)"
+        )
+    return match["base"], int(digits)
+
+
+def _subnets(entries: Sequence[Mapping[str, Any]] | None, warnings: list[str]) -> tuple[Subnet, ...] | None:
+    if not entries:
+        return None
+    subnets: list[Subnet] = []
+    for index, entry in enumerate(entries):
+        try:
+            subnet = _subnet(entry, warnings)
+        except ValueError as error:
+            raise ValueError(f"ipam_config[{index}]: {error}") from None
+        for other in subnets:
+            if other.network.version == subnet.network.version and other.network.overlaps(subnet.network):
+                raise ValueError(f"ipam_config[{index}]: subnet {subnet.network} overlaps {other.network}")
+        subnets.append(subnet)
+    return tuple(subnets)
+
+
+def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
+    network, had_host_bits = addressing.parse_subnet(entry["subnet"])
+    if had_host_bits:
+        warnings.append(f"subnet {entry['subnet']} has host bits set; the network is {network}")
+    gateway = _gateway(entry.get("gateway"), network)
+    ip_range = _range(entry.get("ip_range"), network)
+    auxiliary = []
+    for name, text in sorted((entry.get("aux_addresses") or {}).items()):
+        address = addressing.parse_address(str(text))
+        reason = addressing.unusable_in(network, address)
+        if reason:
+            raise ValueError(f"aux_addresses: {name} {address} cannot be used: {reason}")
+        if address == gateway:
+            raise ValueError(f"aux_addresses: {name} {address} is the gateway")
+        if address in (other for _name, other in auxiliary):
+            raise ValueError(f"aux_addresses: {name} {address} is given twice")
+        auxiliary.append((_printable(name, "name in aux_addresses", 64), address))
+    return Subnet(network, gateway, ip_range, tuple(auxiliary))
+
+
+def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | None:
+    if text is None:
+        return addressing.default_gateway(network)
+    if text == addressing.NO_GATEWAY:
+        return None
+    gateway = addressing.parse_address(text, network.version)
+    # A subnet of one address has no room for its gateway: that one is reached on the link without a subnet.
+    reason = None if network.num_addresses == 1 else addressing.unusable_in(network, gateway)
+    if reason:
+        raise ValueError(f"gateway {gateway} cannot be used: {reason}")
+    return gateway
+
+
+def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetwork | None:
+    if text is None:
+        return None
+    ip_range, _had_host_bits = addressing.parse_subnet(text)
+    if ip_range.version != network.version or not ip_range.subnet_of(network):
+        raise ValueError(f"ip_range {ip_range} is not inside subnet {network}")
+    return ip_range
+
+
+def _enabled_families(options: Mapping[str, Any], subnets: tuple[Subnet, ...] | None) -> None:
+    for family in (4, 6):
+        given = any(subnet.family == family for subnet in subnets or ())
+        if given and options.get(f"enable_ipv{family}") is False:
+            raise ValueError(f"ipam_config has an IPv{family} subnet, but enable_ipv{family} is false")
+
+
+def _given_gateways(entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    given = (entry.get("gateway") for entry in entries)
+    return tuple(text for text in given if text is not None and text != addressing.NO_GATEWAY)
+
+
+def _labels(labels: Mapping[str, Any] | None) -> dict[str, str] | None:
+    return None if labels is None else {str(key): str(value) for key, value in labels.items()}
+
+
+# --- endpoints ------------------------------------------------------------------------------------------------
+
+
+def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
+    """One endpoint of the task.
+
+    :raises ValueError: with what is wrong and how to put it right
+    """
+    name = _named(options["name"], "endpoint name")
+    network = _network_of(options)
+    if options["state"] == ABSENT:
+        return EndpointSpec(item, network, name, ABSENT)
+    return EndpointSpec(
+        item=item,
+        network=network,
+        name=name,
+        state=PRESENT,
+        target=_target(options),
+        ipv4_address=_asked(options, "ipv4_address", 4),
+        ipv6_address=_asked(options, "ipv6_address", 6),
+        mac_address=_mac(options.get("mac_address")),
+        ifname=_ifname(options.get("ifname")),
+        default_route=options.get("default_route"),
+    )
+
+
+def _network_of(options: Mapping[str, Any]) -> str:
+    if options.get("network") is None:
+        raise ValueError("network is missing: name the network")
+    return _named(options["network"], "network name")
+
+
+def _target(options: Mapping[str, Any]) -> Target:
+    given = [option for option in TARGET_OPTIONS if options.get(option) is not None]
+    if len(given) != 1:
+        found = f"both {' and '.join(given)} are given" if given else "none is given"
+        raise ValueError(f"exactly one of {', '.join(TARGET_OPTIONS)} says where the endpoint lives; {found}")
+    kind, value = given[0], options[given[0]]
+    if kind == "netns":
+        return Target(kind, _netns(value))
+    if kind == "pid":
+        if value < 1:
+            raise ValueError(f"pid {value} is not a process id")
+        return Target(kind, str(value))
+    if not value.startswith("/") or "\0" in value or "\n" in value:
+        raise ValueError(f"netns_path {value!r} is not an absolute path")
+    return Target(kind, value)
+
+
+def _netns(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+:-]*", name) or len(name) > NETNS_MAX:
+        raise ValueError(
+            f"netns {name!r} is not the name of a namespace: letters, digits and _.@+:- (up to {NETNS_MAX}), "
+            "starting with a letter, a digit or _; for a path use netns_path"
+        )
+    return name
+
+
+def _ifname(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if len(name) > IFNAME_MAX:
+        raise ValueError(f"ifname '{name}' has {len(name)} characters; the name of a link has at most {IFNAME_MAX}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"ifname {name!r} is not a name for a link: letters, digits and _.- only")
+    if name in _IFNAMES_TAKEN:
+        raise ValueError(f"ifname '{name}' has a meaning of its own; choose another")
+    return name
+
+
+def _mac(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        mac = EUI(text, version=48, dialect=mac_unix_expanded)
+    except (AddrFormatError, ValueError, TypeError):
+        raise ValueError(f"mac_address {text!r} is not a MAC address such as 02:42:c0:a8:14:0a") from None
+    if mac.words[0] & 1:
+        raise ValueError(f"mac_address {mac} is a multicast address; the first octet must be even")
+    if int(mac) == 0:
+        raise ValueError(f"mac_address {mac} is not usable: it is all zeros")
+    return str(mac)
+
+
+def _asked(options: Mapping[str, Any], option: str, family: int) -> IPAddress | None:
+    text = options.get(option)
+    if text is None:
+        return None
+    try:
+        return addressing.parse_address(text, family)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+# --- addresses ------------------------------------------------------------------------------------------------
+
+
+def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
+    """One address of the task.
+
+    :raises ValueError: with what is wrong and how to put it right
+    """
+    owner = _printable(options["owner"], "owner", OWNER_MAX)
+    address = options.get("address")
+    try:
+        parsed = None if address is None else addressing.parse_address(address)
+    except ValueError as error:
+        raise ValueError(f"address: {error}") from None
+    family = {"ipv4": 4, "ipv6": 6}.get(options.get("family") or "")
+    if family and parsed and parsed.version != family:
+        raise ValueError(f"address {parsed} is not of the family {options['family']}")
+    description = options.get("description")
+    return AddressSpec(
+        item=item,
+        network=_network_of(options),
+        owner=owner,
+        family=family or (parsed.version if parsed else 4),
+        state=options["state"],
+        address=parsed,
+        description=None if description is None else _printable(description, "description", 1000, empty=True),
+    )
+
+
+# --- words ----------------------------------------------------------------------------------------------------
+
+
+def _named(text: str, what: str) -> str:
+    if not _NAME.fullmatch(text):
+        shown = repr(text if len(text) <= 80 else text[:77] + "...")
+        raise ValueError(
+            f"{shown} is not a {what}: a letter or digit, then letters, digits, '_', '.', '-', up to 64 characters"
+        )
+    return text
+
+
+def _printable(text: str, what: str, longest: int, empty: bool = False) -> str:
+    if (not text and not empty) or len(text) > longest or not text.isprintable():
+        shown = repr(text if len(text) <= 80 else text[:77] + "...")
+        raise ValueError(f"{shown} is not a usable {what}: 1 to {longest} printable characters, one line")
+    return text

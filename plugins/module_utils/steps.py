@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a plan is made of: steps for the store and for the kernel, as data. Planning builds them, only apply does them.
+
+A link is named by where it is and what it is called there, not by its index, which does not exist before the link does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    Action,
+    Allocation,
+    Endpoint,
+    MadeNamespace,
+    Network,
+    Parent,
+    Target,
+)
+
+# --- the store ------------------------------------------------------------------------------------------------
+
+Row = Union[Network, Parent, Endpoint, MadeNamespace, Allocation]
+
+
+@dataclass(frozen=True)
+class Put:
+    """Keep a row, in the place of the one with the same key. ``item`` is whose it is: what follows is not done for an
+    item that failed."""
+
+    row: Row
+    item: str = ""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Forget a row."""
+
+    row: Row
+    item: str = ""
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Keep the row of an endpoint or a namespace that is now there; apply fills in where (inode, boot)."""
+
+    row: Row
+    item: str = ""
+
+
+StoreStep = Union[Put, Drop, Settle]
+
+# --- the kernel -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RemoveLink:
+    """Take away a link of ours. ``space`` is the target of the namespace that it is in, None for the host's own;
+    ``mark`` is checked once more right before."""
+
+    item: str
+    space: Target | None
+    index: int
+    name: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class RemoveNamespace:
+    """Take away a named namespace that we made, unless something else lives in it by now."""
+
+    item: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class MakeParent:
+    """Make a VLAN sub-interface or a dummy, under its working name, then name, mark and (if ``up``) raise it."""
+
+    item: str
+    parent: Parent
+    protocol: int
+    up: bool
+    mtu: int | None = None
+
+
+@dataclass(frozen=True)
+class ChangeParent:
+    """Alter a parent link of ours."""
+
+    item: str
+    name: str
+    up: bool | None = None
+    mtu: int | None = None
+
+
+@dataclass(frozen=True)
+class MakeNamespace:
+    """Make a named namespace."""
+
+    item: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    """A default route by a link: ``gateway`` None means the device itself."""
+
+    family: int
+    gateway: IPAddress | None
+    onlink: bool = False
+
+
+@dataclass(frozen=True)
+class MakeLink:
+    """Make an endpoint's link straight in its namespace, under its working name."""
+
+    item: str
+    space: Target
+    working_name: str
+    kind: str
+    parent: str
+    attributes: tuple[tuple[int, str, int], ...]
+    mtu: int | None
+    mac_address: str | None
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """Bring an endpoint's link to what it should be: everything in here is to be written, nothing else is.
+
+    ``link`` is its present name in the namespace. Order: sysctls, addresses taken away, the link's own properties with its
+    name, mark and "up" in one request, addresses, routes.
+    """
+
+    item: str
+    space: Target
+    link: str
+    name: str
+    rename: bool = False
+    mark: str | None = None
+    up: bool = False
+    kind: str | None = None
+    attributes: tuple[tuple[int, str, int], ...] = ()
+    mtu: int | None = None
+    mac_address: str | None = None
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    routes_off: tuple[RouteSpec, ...] = ()
+    addresses_off: tuple[tuple[IPAddress, int], ...] = ()
+    addresses: tuple[tuple[IPAddress, int], ...] = ()
+    routes: tuple[RouteSpec, ...] = ()
+    loopback_up: bool = False
+
+    @property
+    def empty(self) -> bool:
+        return self == SetUp(self.item, self.space, self.link, self.name)
+
+
+KernelStep = Union[RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp]
+
+# The order in which the kernel gets them: what is freed first can be used by what comes later.
+PHASES: tuple[type, ...] = (RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is to be done, in order: the intent to the store, the kernel's part, what is done to the store.
+
+    ``actions`` is the same, as a user reads it; ``warnings`` what the user should know even if nothing is done.
+    """
+
+    actions: tuple[Action, ...] = ()
+    before: tuple[StoreStep, ...] = ()
+    kernel: tuple[KernelStep, ...] = ()
+    after: tuple[StoreStep, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.actions)
+
+    def __add__(self, other: Any) -> Plan:
+        return Plan(
+            self.actions + other.actions,
+            self.before + other.before,
+            self.kernel + other.kernel,
+            self.after + other.after,
+            self.warnings + other.warnings,
+        )

@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vlan_endpoint_info
+short_description: List the endpoints on VLANs of a host
+version_added: 0.1.0
+author:
+  - netops.underlay contributors (@netops-underlay)
+description:
+  - Lists the endpoints that the collection keeps on a host, as the kernel shows them.
+  - An endpoint whose link is not there (its process ended, the host was rebooted) is C(waiting), with its address held.
+
+extends_documentation_fragment:
+  - netops.underlay.underlay
+  - netops.underlay.underlay.reading
+options:
+  network:
+    description:
+      - Only the endpoints of this network.
+    type: str
+  name:
+    description:
+      - Only the endpoints of this name.
+    type: str
+seealso:
+  - module: netops.underlay.vlan_endpoint
+"""
+
+EXAMPLES = r"""
+- name: All endpoints
+  netops.underlay.vlan_endpoint_info:
+  register: all
+
+- name: Those of one network
+  netops.underlay.vlan_endpoint_info:
+    network: ipvlan20
+"""
+
+RETURN = r"""
+endpoints:
+  description: The endpoints, by network and name. An empty list if there are none.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - network: ipvlan20
+      name: web1
+      driver: ipvlan
+      target: {kind: netns, value: web1}
+      ifname: eth0
+      mac_address: 52:54:00:12:34:56
+      mtu: 1500
+      ipv4: {address: 192.168.20.2, prefixlen: 24, gateway: 192.168.20.1}
+      ipv6: null
+      routes:
+        - {destination: default, gateway: 192.168.20.1, family: ipv4}
+        - {destination: 192.168.20.0/24, gateway: null, family: ipv4}
+      default_route: true
+      aliases: []
+      state: attached
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.netops.underlay.plugins.module_utils import run
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"network": {"type": "str"}, "name": {"type": "str"}, **run.STATE_DIR_OPTION},
+        supports_check_mode=True,
+    )
+    run.run(module, run.endpoints_info)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vlan_network
+short_description: Manage ipvlan and macvlan networks on VLANs
+version_added: 0.1.0
+author:
+  - netops.underlay contributors (@netops-underlay)
+description:
+  - A network is a VLAN, or any other link of the host, that endpoints can be put on, with its subnets.
+  - A parent such as V(eth0.20) that does not exist is made as the 802.1Q sub-interface of V(eth0) with VLAN id 20, and
+    removed with the last network that uses it. Any other parent is used as it is and never changed.
+  - One task can carry one network by its own options, or many in O(networks).
+  - Options that are left out keep what a network has; for a network that is made they have the defaults named below.
+extends_documentation_fragment:
+  - netops.underlay.underlay
+  - netops.underlay.underlay.managing
+options:
+  name:
+    description:
+      - Name of the network, unique on the host. A letter or digit, then letters, digits, C(_), C(.), C(-), up to 64 characters.
+    type: str
+  driver:
+    description:
+      - Kind of the links that endpoints get. V(ipvlan) if left out for a network that is made.
+    type: str
+    choices: [ipvlan, macvlan]
+  parent:
+    description:
+      - Link of the host that the network hangs on, for example V(eth0), V(eth0.20) or V(bond0.20).
+      - If left out for a network that is made, the network is isolated, on a dummy link of its own.
+    type: str
+  ipvlan_mode:
+    description:
+      - Mode of an ipvlan network. V(l2) if left out for a network that is made.
+      - All ipvlan networks on one parent have the same mode and flag.
+    type: str
+    choices: [l2, l3, l3s]
+  ipvlan_flag:
+    description:
+      - Whether endpoints on one parent reach each other directly (V(bridge)), not at all (V(private)) or by the switch
+        (V(vepa)). V(bridge) if left out for a network that is made.
+    type: str
+    choices: [bridge, private, vepa]
+  macvlan_mode:
+    description:
+      - Mode of a macvlan network. V(bridge) if left out for a network that is made.
+      - With V(passthru) the network has one endpoint, which has the parent's MAC address.
+    type: str
+    choices: [bridge, vepa, passthru, private]
+  internal:
+    description:
+      - Whether the network is isolated, on a dummy link, even if O(parent) is given.
+    type: bool
+  enable_ipv4:
+    description:
+      - Whether endpoints get an IPv4 address. V(true) if left out for a network that is made; without an IPv4 subnet in
+        O(ipam_config) the network gets one from the default pools.
+    type: bool
+  enable_ipv6:
+    description:
+      - Whether endpoints get an IPv6 address. If left out, V(true) exactly if O(ipam_config) has an IPv6 subnet.
+      - V(true) without an IPv6 subnet takes one from a unique local prefix of this host.
+    type: bool
+  ipam_config:
+    description:
+      - The subnets of the network. If left out for a network that is made, a free one from the default pools
+        (172.18.0.0/16 first).
+    type: list
+    elements: dict
+    suboptions:
+      subnet:
+        description:
+          - Subnet with its prefix length. Host bits are cleared, with a warning.
+        type: str
+        required: true
+      gateway:
+        description:
+          - Gateway of the subnet. If left out, the first usable address; V(none) for no gateway.
+          - It is never given to an endpoint. It has no meaning as a route in the modes V(l3) and V(l3s).
+        type: str
+      ip_range:
+        description:
+          - Part of the subnet from which addresses are given out. If left out, the whole subnet.
+        type: str
+        aliases: [iprange]
+      aux_addresses:
+        description:
+          - Addresses that others have, by name. They are never given out.
+        type: dict
+  mtu:
+    description:
+      - MTU of the endpoints' links, not above the parent's. V(0) follows the parent, as does leaving it out for a network
+        that is made.
+    type: int
+  labels:
+    description:
+      - Words of your own, kept with the network.
+    type: dict
+  force:
+    description:
+      - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
+        be made in place (driver, parent, V(passthru), a subnet with addresses in use). Without it both are refused.
+    type: bool
+  state:
+    description:
+      - Whether the network is to be there. V(present) if left out. Beside O(networks) it is the state of those that have none.
+    type: str
+    choices: [present, absent]
+  networks:
+    description:
+      - The networks, each with the options above.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: See O(name).
+        type: str
+        required: true
+      driver:
+        description: See O(driver).
+        type: str
+        choices: [ipvlan, macvlan]
+      parent:
+        description: See O(parent).
+        type: str
+      ipvlan_mode:
+        description: See O(ipvlan_mode).
+        type: str
+        choices: [l2, l3, l3s]
+      ipvlan_flag:
+        description: See O(ipvlan_flag).
+        type: str
+        choices: [bridge, private, vepa]
+      macvlan_mode:
+        description: See O(macvlan_mode).
+        type: str
+        choices: [bridge, vepa, passthru, private]
+      internal:
+        description: See O(internal).
+        type: bool
+      enable_ipv4:
+        description: See O(enable_ipv4).
+        type: bool
+      enable_ipv6:
+        description: See O(enable_ipv6).
+        type: bool
+      ipam_config:
+        description: See O(ipam_config).
+        type: list
+        elements: dict
+        suboptions:
+          subnet:
+            description: See O(ipam_config[].subnet).
+            type: str
+            required: true
+          gateway:
+            description: See O(ipam_config[].gateway).
+            type: str
+          ip_range:
+            description: See O(ipam_config[].ip_range).
+            type: str
+            aliases: [iprange]
+          aux_addresses:
+            description: See O(ipam_config[].aux_addresses).
+            type: dict
+      mtu:
+        description: See O(mtu).
+        type: int
+      labels:
+        description: See O(labels).
+        type: dict
+      force:
+        description: See O(force).
+        type: bool
+      state:
+        description: See O(state).
+        type: str
+        choices: [present, absent]
+  purge:
+    description:
+      - Removes every network of ours that is not in O(networks). Those with endpoints only with O(force).
+    type: bool
+    default: false
+  purge_all:
+    description:
+      - Has to be V(true) if O(networks) is empty and O(purge) is V(true), since that removes everything.
+    type: bool
+    default: false
+seealso:
+  - module: netops.underlay.vlan_endpoint
+  - module: netops.underlay.vlan_network_info
+"""
+
+EXAMPLES = r"""
+- name: VLAN 20 of the trunk eth0
+  netops.underlay.vlan_network:
+    name: ipvlan20
+    parent: eth0.20
+    ipam_config:
+      - subnet: 192.168.20.0/24
+        gateway: 192.168.20.1
+
+- name: An isolated network with a subnet from the default pools
+  netops.underlay.vlan_network:
+    name: isolated1
+
+- name: Three VLANs at once, and no other network of ours
+  netops.underlay.vlan_network:
+    networks:
+      - name: vlan10
+        parent: eth0.10
+        ipam_config:
+          - subnet: 172.16.80.0/24
+      - name: vlan30
+        driver: macvlan
+        parent: eth0.30
+        ipam_config:
+          - subnet: 10.1.0.0/16
+            gateway: 10.1.100.1
+            ip_range: 10.1.200.0/24
+            aux_addresses:
+              my-router: 10.1.200.1
+      - name: vlan118
+        parent: eth0.118
+        ipvlan_mode: l3
+        ipam_config:
+          - subnet: 192.168.110.0/24
+          - subnet: 2001:db8:abc6::/64
+    purge: true
+
+- name: Take a network away
+  netops.underlay.vlan_network:
+    name: vlan10
+    state: absent
+"""
+
+RETURN = r"""
+networks:
+  description: The networks of the task as they are now (in check mode, as they would be), in their order.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: ipvlan20
+      driver: ipvlan
+      parent: eth0.20
+      parent_created: true
+      vlan_id: 20
+      vlan_protocol: 802.1q
+      mode: l2
+      flag: bridge
+      mtu: 1500
+      internal: false
+      enable_ipv4: true
+      enable_ipv6: false
+      ipam_config:
+        - subnet: 192.168.20.0/24
+          gateway: 192.168.20.1
+          ip_range: null
+          aux_addresses: {}
+      labels: {}
+      state: present
+actions:
+  description: What was done (in check mode, what would be), in order.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - action: create
+      kind: parent
+      name: eth0.20
+      changes: {}
+    - action: create
+      kind: network
+      name: ipvlan20
+      changes: {}
+done:
+  description: The steps that were carried out all the same, where others failed.
+  returned: failure in the middle of the work
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.netops.underlay.plugins.module_utils import drivers, run
+
+OPTIONS = {
+    "name": {"type": "str"},
+    **drivers.argument_spec(),
+    "parent": {"type": "str"},
+    "internal": {"type": "bool"},
+    "enable_ipv4": {"type": "bool"},
+    "enable_ipv6": {"type": "bool"},
+    "ipam_config": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "subnet": {"type": "str", "required": True},
+            "gateway": {"type": "str"},
+            "ip_range": {"type": "str", "aliases": ["iprange"]},
+            "aux_addresses": {"type": "dict"},
+        },
+    },
+    "mtu": {"type": "int"},
+    "labels": {"type": "dict"},
+    "force": {"type": "bool"},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **OPTIONS,
+            "networks": {
+                "type": "list",
+                "elements": "dict",
+                "options": {**OPTIONS, "name": {"type": "str", "required": True}},
+            },
+            "purge": {"type": "bool", "default": False},
+            "purge_all": {"type": "bool", "default": False},
+            **run.COMMON_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    run.run(module, lambda module: run.networks(module, OPTIONS))
+
+
+if __name__ == "__main__":
+    main()
