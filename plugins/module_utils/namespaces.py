@@ -245,6 +245,11 @@ def processes_in(identity: tuple[int, int]) -> list[int]:
     return sorted(pid for pid, where in _processes() if where == identity)
 
 
+def occupied_namespaces() -> frozenset[int]:
+    """The inodes of all namespaces that a process is in."""
+    return frozenset(inode for _pid, (_device, inode) in _processes())
+
+
 def _named() -> Iterator[tuple[str, str, tuple[int, int]]]:
     try:
         names = sorted(os.listdir(NETNS_DIR))

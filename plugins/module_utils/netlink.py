@@ -37,6 +37,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     entered,
     every_namespace,
     named_namespaces,
+    occupied_namespaces,
     namespace_id,
     open_namespace,
     process_start_time,
@@ -58,7 +59,7 @@ else:
     _import_error = None
 
     class _LinkMessage(ifinfbase, nl.nlmsg):
-        """A link message whose IFLA_INFO_DATA is taken as bytes for every kind: pyroute2 knows some in part."""
+        """A link message that takes IFLA_INFO_DATA as bytes for every kind: pyroute2 knows some in part."""
 
         class ifinfo(ifinfbase.ifinfo):
             data_map: ClassVar[dict[str, type]] = {}
@@ -80,10 +81,10 @@ _NETLINK_CAP_ACK = 10  # linux/netlink.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID = 18, 20, 26, 37
 # A link has some 40 attributes, on which most of a run's reading time goes by: a quarter of them is needed.
-_LINK_WANTED = frozenset(
-    [_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER]
-    + [_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID]
-)
+_LINK_WANTED = {
+    *(_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER),
+    *(_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID),
+}
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
 _IFLA_INET6_CONF, _DEVCONF_ACCEPT_RA_DEFRTR, _DEVCONF_DISABLE_IPV6 = 2, 17, 26
 _IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
@@ -108,8 +109,7 @@ _FAMILIES = {_AF_INET: 4, _AF_INET6: 6}
 _ADDRESS_FAMILIES = {number: family for family, number in _FAMILIES.items()}
 
 # Called before every write to the kernel with a verb and the request: a counter and a fault point for tests.
-# While it is set, requests are sent one by one, so that what it stops is exactly what comes after. Reads never
-# call it.
+# While it is set, requests are sent one by one, so that what it stops is exactly what comes after.
 recorder: Callable[[str, object], None] | None = None
 
 
@@ -118,7 +118,7 @@ class MissingLibrary(UnderlayError):
 
 
 class NetlinkError(UnderlayError):
-    """The kernel refused a request: ``errno``, and the kernel's own words (extended ack), '' if it gave none."""
+    """The kernel refused: ``errno``, and its own words (extended ack) or '' in ``kernel_message``."""
 
     def __init__(self, number: int, kernel_message: str = "") -> None:
         super().__init__(os.strerror(number) + (f" ({kernel_message})" if kernel_message else ""))
@@ -137,11 +137,15 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _missing_words() -> str:
-    found = getattr(sys.modules.get("pyroute2"), "__version__", None) oldest = ".".join(map(str,
-    OLDEST_LIBRARY)) what = f"pyroute2 {found} is too old" if found else "pyroute2 is missing" why = f"
-    ({_import_error})" if _import_error else "" return ( f"{what} for {sys.executable}{why}: {oldest} or newer
-    is needed. Install it with `apt install python3-pyroute2` (Debian and Ubuntu, for" f" the system's Python)
-    or `{sys.executable} -m pip install 'pyroute2>={oldest}'`." )
+    found = getattr(sys.modules.get("pyroute2"), "__version__", None)
+    oldest = ".".join(map(str, OLDEST_LIBRARY))
+    what = f"pyroute2 {found} is too old" if found else "pyroute2 is missing"
+    why = f" ({_import_error})" if _import_error else ""
+    return (
+        f"{what} for {sys.executable}{why}: {oldest} or newer is needed. Install it with"
+        " `apt install python3-pyroute2` (Debian and Ubuntu, for the system's Python) or"
+        f" `{sys.executable} -m pip install 'pyroute2>={oldest}'`."
+    )
 
 
 # ---- what the kernel tells
@@ -223,7 +227,7 @@ class Route:
 
 
 def attribute(link: Link, number: int, fmt: str) -> int | None:
-    """One of the link's kind attributes by its number, read by a ``struct`` format; None where there is none."""
+    """One of the kind's attributes by its number, read by a ``struct`` format; None where there is none."""
     for found, value in link.attributes:
         if found == number:
             return struct.unpack_from(fmt, value)[0]
@@ -341,7 +345,7 @@ KindAttributes = Sequence[tuple[int, str, Any]]
 
 @dataclass(frozen=True)
 class CreateLink:
-    """A new link, down; with ``netns_fd`` it appears there, while ``parent_index`` counts where the channel is."""
+    """A new link, down; with ``netns_fd`` it appears there, the parent being where the channel is."""
 
     name: str
     kind: str
@@ -489,7 +493,7 @@ def _delete_link(request: DeleteLink) -> bytearray:
 
 
 def _add_address(request: AddAddress) -> bytearray:
-    """As ``ip address add`` has it, plus the broadcast address, which that sets only when asked (``brd +``)."""
+    """As ``ip address add`` has it, plus the broadcast address, which that sets when asked (``brd +``)."""
     interface = ipaddress.ip_interface(f"{request.address}/{request.prefixlen}")
     fields, attributes = _address_parts(request)
     if interface.version == 6:
@@ -560,7 +564,7 @@ _REQUESTS: dict[type, tuple[str, Callable[[Any], bytearray]]] = {
 
 @cache
 def _dump_request(kind: int) -> bytes:
-    """What asks for all links, addresses or main routes of both families; always the same, so encoded once."""
+    """What asks for all links, addresses or main routes of both families; always the same: encoded once."""
     flags = nl.NLM_F_DUMP
     if kind == rtnl.RTM_GETLINK:
         return bytes(_message(_LinkMessage(), kind, flags, {}, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]))
@@ -629,10 +633,27 @@ class Channel:
         return link and link.index
 
     def nsid(self, netns_fd: int) -> int | None:
-        """How this channel's namespace numbers that one (see ``Link.parent_nsid``); None where it does not."""
+        """How this channel's namespace numbers that one (``Link.parent_nsid``); None where it does not."""
         data = self._get(_message(nsidmsg(), rtnl.RTM_GETNSID, 0, {}, [("NETNSA_FD", netns_fd)]))
         number = struct.unpack("=i", _attributes(data, 4)[_NETNSA_NSID])[0]
         return None if number == _NSID_NOT_ASSIGNED else number
+
+    def knows(self, kind: str) -> bool:
+        """Whether this kernel has, or can load, links of a kind; nothing is made.
+
+        The request is one that every kind refuses (an address of zeros, no parent), and that the kernel refuses
+        otherwise if it does not know the kind (net/core/rtnetlink.c, ``rtnl_newlink``).
+        """
+        info = [("IFLA_INFO_KIND", kind)]
+        message = _message(
+            _LinkMessage(),
+            rtnl.RTM_NEWLINK,
+            _new_flags(),
+            {},
+            [("IFLA_IFNAME", "nu.probe"), ("IFLA_ADDRESS", "00:00:00:00:00:00"), ("IFLA_LINKINFO", {"attrs": info})],
+        )
+        answer = self._exchange([message])[0]
+        return answer is None or answer.errno != errno.EOPNOTSUPP
 
     def send(self, requests: Sequence[Request]) -> list[NetlinkError | None]:
         """Have the kernel carry out the requests, one after the other, and return its answer to each.
@@ -799,16 +820,15 @@ def create_namespace(name: str) -> int:
 
 
 def remove_namespace(name: str) -> None:
-    """Take the name away; the namespace goes with its last process or descriptor. Gone already is no error."""
+    """Take the name away; the namespace goes with its last process or descriptor. Gone before is no error."""
     _record("remove_namespace", name)
     namespaces.remove(name)
 
 
 def write_sysctl(netns_fd: int | None, values: Mapping[str, str]) -> None:
-    """Write sysctls of that namespace (None: this thread's), by names like ``net/ipv6/conf/eth0.20/disable_ipv6``.
+    """Write sysctls of that namespace (None: this thread's): ``net/ipv6/conf/eth0.20/disable_ipv6`` -> "1".
 
-    All names are checked before the first is written. UnderlayError where one cannot be written; those before
-    stay.
+    All names are checked before the first is written. UnderlayError where one cannot be; those before stay.
     """
     for name in values:
         namespaces.sysctl_path(name)

@@ -1,0 +1,234 @@
+"""The world of the kernel tests: a host with the trunk ``eth0``, a switch and a router, and the modules run in this process.
+
+Needs a kernel with VLANs: run by ``make test-kernel``, inside the lab. Every test starts on a clean host, which has an
+``eth0`` like most do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import basic
+
+VLANS = (10, 20, 30)
+
+
+class Failed(Exception):
+    """A module failed; the text is its ``msg``, ``result`` all that it returned."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result["msg"])
+        self.result = result
+
+
+class _Exit(Exception):
+    pass
+
+
+def run_module(name: str, params: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    """Runs a module of the collection in this process, as Ansible would; its result, with what it warned of.
+
+    :raises Failed: if it fails
+    """
+    module = importlib.import_module(f"ansible_collections.netops.underlay.plugins.modules.{name}")
+    arguments = {**params, "_ansible_check_mode": check, "_ansible_diff": True, "_ansible_verbosity": 0}
+    caught: dict[str, Any] = {}
+
+    def leave(_self: object, failed: bool, **result: Any) -> None:
+        json.dumps(result)  # what Ansible could not send is an error here, too
+        caught.update(result, failed=failed)
+        raise _Exit
+
+    warnings: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+        patch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        patch.setattr(basic.AnsibleModule, "exit_json", lambda self, **kw: leave(self, False, **kw))
+        patch.setattr(basic.AnsibleModule, "fail_json", lambda self, msg, **kw: leave(self, True, msg=msg, **kw))
+        patch.setattr(basic.AnsibleModule, "warn", lambda self, text, **kw: warnings.append(text))
+        try:
+            module.main()
+        except _Exit:
+            pass
+    if caught.pop("failed"):
+        raise Failed(caught)
+    return {**caught, "warnings": warnings}
+
+
+def command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(words)}: {done.stderr or done.stdout}")
+    return done
+
+
+def ip(*words: str, netns: str | None = None) -> Any:
+    """What ``ip -j`` says."""
+    place = ("-n", netns) if netns else ()
+    output = command("ip", *place, "-j", *words).stdout
+    return json.loads(output) if output.strip() else []
+
+
+def batch(lines: str, netns: str | None = None) -> None:
+    """Several ``ip`` commands in one process."""
+    place = ("-n", netns) if netns else ()
+    done = subprocess.run(("ip", *place, "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{lines}: {done.stderr}"
+
+
+class Host:
+    """The host under test, and what is around it."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+
+    # --- the modules ---
+
+    def run(self, module: str, check: bool = False, **params: Any) -> dict[str, Any]:
+        return run_module(module, {"state_dir": str(self.state_dir), **params}, check)
+
+    def network(self, name: str, check: bool = False, **params: Any) -> dict[str, Any]:
+        return self.run("vlan_network", check, name=name, **params)
+
+    def endpoint(self, name: str, network: str, check: bool = False, **params: Any) -> dict[str, Any]:
+        if params.get("state") != "absent" and not {"netns", "netns_path", "pid"} & set(params):
+            params["netns"] = name
+        return self.run("vlan_endpoint", check, name=name, network=network, **params)
+
+    def refused(self, module: str, **params: Any) -> str:
+        """The error of a module that must fail, and that must not change anything."""
+        before = self.picture()
+        with pytest.raises(Failed) as failure:
+            self.run(module, **params)
+        assert self.picture() == before, "a refused task changed something"
+        assert "Traceback" not in str(failure.value)
+        return str(failure.value)
+
+    # --- looking, without our code ---
+
+    def links(self, netns: str | None = None) -> dict[str, dict[str, Any]]:
+        return {link["ifname"]: link for link in ip("-d", "link", "show", netns=netns)}
+
+    def link(self, name: str, netns: str | None = None) -> dict[str, Any]:
+        return self.links(netns)[name]
+
+    def addresses(self, name: str, netns: str | None = None) -> list[str]:
+        """Addresses of a link but the link-local ones."""
+        infos = [info for entry in ip("addr", "show", "dev", name, netns=netns) for info in entry.get("addr_info", ())]
+        return [f"{info['local']}/{info['prefixlen']}" for info in infos if info["scope"] != "link"]
+
+    def routes(self, netns: str | None = None, family: int = 4) -> list[dict[str, Any]]:
+        return [r for r in ip(f"-{family}", "route", netns=netns) if r.get("dst") not in ("fe80::/64", "ff00::/8")]
+
+    def default_route(self, netns: str, family: int = 4) -> list[tuple[str | None, str]]:
+        return [(r.get("gateway"), r["dev"]) for r in self.routes(netns, family) if r["dst"] == "default"]
+
+    def namespaces(self) -> set[str]:
+        return {entry["name"] for entry in ip("netns", "list")}
+
+    def picture(self) -> dict[str, Any]:
+        """All that can be seen of links, addresses and routes, in every named namespace, without counters."""
+        places = [None, *sorted(self.namespaces())]
+        return {
+            str(place): (
+                [{k: v for k, v in link.items() if k not in _VOLATILE} for link in ip("-d", "link", netns=place)],
+                [{k: v for k, v in entry.items() if k != "addr_info"} | {"addr_info": _steady(entry)} for entry in ip("addr", netns=place)],
+                ip("route", netns=place),
+                [r for r in ip("-6", "route", netns=place)],
+            )
+            for place in places
+        }
+
+    def pings(self, netns: str, address: str, wait: int = 1) -> bool:
+        """One reply within a few tries."""
+        for _try in range(3):
+            if command("ip", "netns", "exec", netns, "ping", "-c1", f"-W{wait}", address, check=False).returncode == 0:
+                return True
+        return False
+
+    def silent(self, netns: str, address: str) -> bool:
+        """No reply; one try is enough, since every test has a control that gets one."""
+        return command("ip", "netns", "exec", netns, "ping", "-c2", "-i0.2", "-W1", address, check=False).returncode != 0
+
+
+_VOLATILE = frozenset({"stats64", "stats", "qdisc", "num_tx_queues", "num_rx_queues", "operstate", "flags"})
+
+
+def _steady(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """The addresses of a link without what duplicate detection still works on."""
+    drop = {"tentative", "valid_life_time", "preferred_life_time"}
+    return [{k: v for k, v in info.items() if k not in drop} for info in entry.get("addr_info", ())]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A clean host with the trunk eth0 into a switch that carries VLAN 10, 20 and 30 to a router in namespace 'router'.
+
+    The router has the seed's gateways. It routes; ``router_forwards`` switches that off and on.
+    """
+    _sweep()
+    build_trunk()
+    yield Host(tmp_path / "state")
+    _sweep()
+
+
+GATEWAYS = {10: "172.16.80.1/24", 20: "172.16.50.1/22", 30: "10.1.100.1/16"}
+
+
+def build_trunk() -> None:
+    command("ip", "netns", "add", "switch")
+    command("ip", "netns", "add", "router")
+    batch(
+        "link add eth0 type veth peer name port1 netns switch\n"
+        "link add uplink netns router type veth peer name port2 netns switch\n"
+        "link set eth0 up\n"
+        "addr add 192.168.1.250/24 dev eth0\n"
+    )
+    batch(
+        "link add br0 type bridge vlan_filtering 1 vlan_default_pvid 1\n"
+        "link set port1 master br0 up\nlink set port2 master br0 up\nlink set br0 up\n",
+        netns="switch",
+    )
+    for port in ("port1", "port2"):
+        for vlan in VLANS:
+            command("bridge", "-n", "switch", "vlan", "add", "dev", port, "vid", str(vlan))
+    lines = "link set uplink up\nlink set lo up\naddr add 192.168.1.1/24 dev uplink\n"
+    for vlan, gateway in GATEWAYS.items():
+        lines += (
+            f"link add link uplink name uplink.{vlan} type vlan id {vlan}\n"
+            f"link set uplink.{vlan} up\naddr add {gateway} dev uplink.{vlan}\n"
+        )
+    batch(lines, netns="router")
+    router_forwards(True)
+
+
+def router_forwards(on: bool) -> None:
+    command("ip", "netns", "exec", "router", "sysctl", "-qw", f"net.ipv4.ip_forward={int(on)}")
+
+
+def _sweep() -> None:
+    """Back to a host with nothing but lo."""
+    for entry in ip("netns", "list"):
+        command("ip", "netns", "del", entry["name"], check=False)
+    for link in ip("link"):
+        if link["ifname"] != "lo":
+            command("ip", "link", "del", link["ifname"], check=False)
+
+
+@contextmanager
+def writes_counted() -> Iterator[list[tuple[str, object]]]:
+    """Every write to kernel and store that our code makes meanwhile."""
+    from ansible_collections.netops.underlay.plugins.module_utils import netlink, store
+
+    seen: list[tuple[str, object]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for file in (netlink, store):
+            patch.setattr(file, "recorder", lambda verb, request: seen.append((verb, request)))
+        yield seen
