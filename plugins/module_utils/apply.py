@@ -34,6 +34,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     MakeNamespace,
     MakeParent,
     Plan,
+    Put,
     RemoveLink,
     RemoveNamespace,
     RouteSpec,
@@ -72,7 +73,7 @@ class _Run:
         self.boot_id = boot_id
         self.failed: dict[str, str] = {}
         self.done: list[str] = []
-        self.inodes: dict[Target, int] = {}
+        self.cookies: dict[Target, int | None] = {}
 
     def note(self, item: str, error: UnderlayError | None, words: str) -> bool:
         """Keeps what became of a part of an item; whether it went well."""
@@ -88,10 +89,10 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
         return step
     row = step.row
     if isinstance(row, MadeNamespace):
-        row = replace(row, inode=run.inodes.get(Target("netns", row.name), row.inode), boot_id=run.boot_id)
+        row = replace(row, cookie=run.cookies.get(Target("netns", row.name), row.cookie), boot_id=run.boot_id)
     elif isinstance(row, Endpoint):
-        row = replace(row, space=run.inodes.get(row.target, row.space), boot_id=run.boot_id)
-    return replace(step, row=row)
+        row = replace(row, cookie=run.cookies.get(row.target, row.cookie), boot_id=run.boot_id)
+    return Put(row, step.item)
 
 
 # --- namespaces -----------------------------------------------------------------------------------------------
@@ -101,7 +102,8 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
 def _opened(run: _Run, target: Target) -> Iterator[int]:
     descriptor = netlink.open_namespace(path_of(target))
     try:
-        run.inodes[target] = netlink.namespace_id(descriptor)[1]
+        if target not in run.cookies:
+            run.cookies[target] = netlink.namespace_cookie(descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -122,7 +124,7 @@ def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
         except UnderlayError as error:
             run.note(step.item, error, words)
             continue
-        run.inodes[step.target] = netlink.namespace_id(descriptor)[1]
+        run.cookies[step.target] = netlink.namespace_cookie(descriptor)
         os.close(descriptor)
         run.note(step.item, None, words)
 
@@ -134,7 +136,8 @@ def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
         try:
             with _opened(run, step.target) as descriptor, netlink.Channel(descriptor) as channel:
                 # Somebody may have moved in since it was looked at.
-                lived_in = run.inodes[step.target] in occupied or any(not link.loopback for link in channel.links())
+                inode = netlink.namespace_id(descriptor)[1]
+                lived_in = inode in occupied or any(not link.loopback for link in channel.links())
             if not lived_in:
                 netlink.remove_namespace(step.target.value)
                 run.note(step.item, None, words)

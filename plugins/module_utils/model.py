@@ -97,7 +97,7 @@ class Target:
 @dataclass(frozen=True)
 class Endpoint:
     """An endpoint as it is kept. ``default_route`` holds the families (4, 6) for which it carries the default route;
-    ``space`` is the inode of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one."""
+    ``cookie`` is the kernel's number of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one."""
 
     network: str
     name: str
@@ -105,7 +105,7 @@ class Endpoint:
     ifname: str
     mac_address: str | None
     default_route: tuple[int, ...]
-    space: int | None = None
+    cookie: int | None = None
     boot_id: str = ""
     start_time: int | None = None
 
@@ -120,10 +120,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class MadeNamespace:
-    """A named namespace that we made; ``inode`` and ``boot_id`` tell it from one of the same name made later."""
+    """A named namespace that we made; ``cookie`` and ``boot_id`` tell it from one of the same name made later (an
+    inode would not: the kernel gives it out again)."""
 
     name: str
-    inode: int | None
+    cookie: int | None
     boot_id: str
 
 

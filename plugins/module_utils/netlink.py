@@ -37,8 +37,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     entered,
     every_namespace,
     named_namespaces,
-    occupied_namespaces,
     namespace_id,
+    occupied_namespaces,
     open_namespace,
     process_start_time,
     processes_in,
@@ -94,6 +94,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE, _RTA_
 _RT_TABLE_MAIN, _RTNH_F_ONLINK = 254, 4
 _NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
 _NLMSGERR_ATTR_MSG = 1
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _SEQUENCE_OFFSET = 8
@@ -244,7 +245,7 @@ def decode_link(data: bytes) -> Link:
     return Link(
         index=index,
         name=_text(found[_IFLA_IFNAME]),
-        kind=kind and _text(kind),
+        kind=None if kind is None else _text(kind),
         parent_index=_number(found.get(_IFLA_LINK, b"")) or None,
         parent_nsid=None if nsid is None else struct.unpack("=i", nsid)[0],
         up=flags & _IFF_UP != 0,
@@ -255,7 +256,7 @@ def decode_link(data: bytes) -> Link:
         master=_number(found.get(_IFLA_MASTER, b"")) or None,
         loopback=flags & _IFF_LOOPBACK != 0,
         attributes=tuple(_attributes(info.get(_IFLA_INFO_DATA, b"")).items()),
-        port_kind=port_kind and _text(port_kind),
+        port_kind=None if port_kind is None else _text(port_kind),
         ipv6_conf=_ipv6_conf(found.get(_IFLA_AF_SPEC, b"")),
     )
 
@@ -300,7 +301,7 @@ def decode_route(data: bytes) -> Route:
         type=kind,
         metric=_number(found.get(_RTA_PRIORITY, b"")),
         onlink=flags & _RTNH_F_ONLINK != 0,
-        source=source and socket.inet_ntop(family, source),
+        source=None if source is None else socket.inet_ntop(family, source),
     )
 
 
@@ -603,6 +604,14 @@ class Channel:
     def close(self) -> None:
         self._socket.close()
 
+    @property
+    def cookie(self) -> int | None:
+        """The kernel's number of this channel's namespace, used once in a boot; None before Linux 5.14."""
+        try:
+            return struct.unpack("=Q", self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
+        except OSError:
+            return None
+
     def links(self) -> list[Link]:
         """Every link of the namespace, in the kernel's order."""
         return [decode_link(data) for data in self._dump(rtnl.RTM_GETLINK)]
@@ -630,7 +639,7 @@ class Channel:
     def link_index(self, name: str) -> int | None:
         """The index of the link of that name; None where there is none."""
         link = self.link(name)
-        return link and link.index
+        return None if link is None else link.index
 
     def nsid(self, netns_fd: int) -> int | None:
         """How this channel's namespace numbers that one (``Link.parent_nsid``); None where it does not."""
@@ -641,17 +650,16 @@ class Channel:
     def knows(self, kind: str) -> bool:
         """Whether this kernel has, or can load, links of a kind; nothing is made.
 
-        The request is one that every kind refuses (an address of zeros, no parent), and that the kernel refuses
-        otherwise if it does not know the kind (net/core/rtnetlink.c, ``rtnl_newlink``).
+        The request is one that every kind refuses (an address of zeros, no parent), and that the kernel
+        refuses otherwise if it does not know the kind (net/core/rtnetlink.c, ``rtnl_newlink``).
         """
         info = [("IFLA_INFO_KIND", kind)]
-        message = _message(
-            _LinkMessage(),
-            rtnl.RTM_NEWLINK,
-            _new_flags(),
-            {},
-            [("IFLA_IFNAME", "nu.probe"), ("IFLA_ADDRESS", "00:00:00:00:00:00"), ("IFLA_LINKINFO", {"attrs": info})],
-        )
+        attributes: Attributes = [
+            ("IFLA_IFNAME", "nu.probe"),
+            ("IFLA_ADDRESS", "00:00:00:00:00:00"),
+            ("IFLA_LINKINFO", {"attrs": info}),
+        ]
+        message = _message(_LinkMessage(), rtnl.RTM_NEWLINK, _new_flags(), {}, attributes)
         answer = self._exchange([message])[0]
         return answer is None or answer.errno != errno.EOPNOTSUPP
 
@@ -734,7 +742,7 @@ class Channel:
     def _dump_once(self, kind: int) -> list[bytes] | None:
         """None where the kernel says that the dump does not show one moment, or part of it was lost."""
         asked = self._transmit(_dump_request(kind))
-        payloads = []
+        payloads: list[bytes] = []
         whole = True
         while True:
             try:
@@ -750,9 +758,9 @@ class Channel:
                 if flags & nl.NLM_F_DUMP_INTR:
                     whole = False
                 if answer in (nl.NLMSG_DONE, nl.NLMSG_ERROR):
-                    error = _answer(payload, flags, 4 if answer == nl.NLMSG_DONE else _ERROR_TEXT_OFFSET)
-                    if error:
-                        raise error
+                    refusal = _answer(payload, flags, 4 if answer == nl.NLMSG_DONE else _ERROR_TEXT_OFFSET)
+                    if refusal:
+                        raise refusal
                     return payloads if whole else None
                 payloads.append(payload)
 
@@ -800,6 +808,12 @@ def _answer(payload: bytes, flags: int, text_offset: int) -> NetlinkError | None
         return None
     found = _attributes(payload, text_offset) if flags & nl.NLM_F_ACK_TLVS else {}
     return NetlinkError(number, _text(found.get(_NLMSGERR_ATTR_MSG, b"")))
+
+
+def namespace_cookie(netns_fd: int) -> int | None:
+    """The kernel's number of a namespace, used once in a boot; see ``Channel.cookie``."""
+    with Channel(netns_fd) as channel:
+        return channel.cookie
 
 
 # ---- writes that are no messages

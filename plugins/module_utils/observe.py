@@ -43,13 +43,15 @@ Place = tuple[str, int, int, int]  # (segment, family, first, last)
 
 @dataclass(frozen=True)
 class Space:
-    """One namespace as seen. ``identity`` is (device, inode); ``start_time`` that of the process it was reached by."""
+    """One namespace as seen. ``identity`` is (device, inode), and its number, ``cookie``, is used once in a boot;
+    ``start_time`` is that of the process by which it was reached."""
 
     identity: tuple[int, int]
     links: tuple[Link, ...]
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     start_time: int | None = None
+    cookie: int | None = None
 
     @property
     def inode(self) -> int:
@@ -339,7 +341,8 @@ def _why_unreachable(target: Target, error: UnderlayError) -> str:
 
 def _read(identity: tuple[int, int], descriptor: int) -> Space:
     with netlink.Channel(descriptor) as channel:
-        return Space(identity, tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes()))
+        seen = tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes())
+        return Space(identity, *seen, cookie=channel.cookie)
 
 
 def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:
@@ -348,15 +351,26 @@ def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boo
     lost = {}
     for row in rows:
         space = spaces[row.target]
-        if row.space is not None and row.boot_id == boot_id and (space is None or space.inode != row.space):
-            lost[row.space] = [*lost.get(row.space, []), row.key]
+        if row.cookie is not None and row.boot_id == boot_id and (space is None or space.cookie != row.cookie):
+            lost[row.cookie] = [*lost.get(row.cookie, []), row.key]
     if not lost:
         return {}
     found = {}
-    for (_device, inode), namespace in netlink.every_namespace().items():
-        for key in lost.get(inode, ()):
+    for namespace in netlink.every_namespace().values():
+        for key in lost.get(_cookie_at(namespace.path), ()):
             found[key] = Target("netns_path", namespace.path)
     return found
+
+
+def _cookie_at(path: str) -> int | None:
+    try:
+        descriptor = netlink.open_namespace(path)
+    except UnderlayError:
+        return None  # gone meanwhile
+    try:
+        return netlink.namespace_cookie(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _moves(row: Endpoint, specs: Iterable[EndpointSpec]) -> bool:

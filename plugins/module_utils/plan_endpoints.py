@@ -236,7 +236,7 @@ def _vacate(work: _Work, item: str, row: Endpoint) -> None:
 
 def is_ours(made: MadeNamespace, space: Space, boot_id: str) -> bool:
     """Whether the namespace is the very one that we made: one of the same name made later is not."""
-    return made.boot_id == boot_id and made.inode in (None, space.inode)
+    return made.boot_id == boot_id and made.cookie in (None, space.cookie)
 
 
 # --- coming ---------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         ifname=_ifname(work, spec, room, old, link),
         mac_address=_mac(work, spec, network, addresses, old),
         default_route=_default_route(work, spec, network, addresses, room, old, link, decided_before),
-        space=None if space is None else space.inode,
+        cookie=None if space is None else space.cookie,
         boot_id=work.seen.host.boot_id if space is not None else "",
         start_time=None if space is None else space.start_time,
     )
@@ -529,7 +529,7 @@ def _steps(
             action = "change" if changes else verb
             work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
     if link is None or (old is not None and old != row):
-        work.before.append(Put(replace(row, space=None, boot_id="") if link is None else row))
+        work.before.append(Put(replace(row, cookie=None, boot_id="") if link is None else row))
         work.after.append(Settle(row, spec.item))
     room.lo_up = room.lo_up or link is None
     if space is not None and link is None:

@@ -45,11 +45,11 @@ _POLL_S = 0.05
 _SCHEMA = """
 CREATE TABLE networks (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE parents (name TEXT PRIMARY KEY, base TEXT, vlan_id INTEGER) WITHOUT ROWID;
-CREATE TABLE namespaces (name TEXT PRIMARY KEY, inode INTEGER, boot_id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE namespaces (name TEXT PRIMARY KEY, cookie INTEGER, boot_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE endpoints (
     network TEXT NOT NULL, name TEXT NOT NULL, target_kind TEXT NOT NULL, target_value TEXT NOT NULL,
     ifname TEXT NOT NULL, mac_address TEXT, default_route TEXT NOT NULL,
-    space INTEGER, boot_id TEXT NOT NULL, start_time INTEGER,
+    cookie INTEGER, boot_id TEXT NOT NULL, start_time INTEGER,
     PRIMARY KEY (network, name)) WITHOUT ROWID;
 CREATE TABLE allocations (
     segment TEXT NOT NULL, family INTEGER NOT NULL, address BLOB NOT NULL,
@@ -80,12 +80,12 @@ class Store:
         return {row[0]: Parent(*row) for row in self._sql.execute("SELECT name, base, vlan_id FROM parents")}
 
     def namespaces(self) -> dict[str, MadeNamespace]:
-        rows = self._sql.execute("SELECT name, inode, boot_id FROM namespaces")
+        rows = self._sql.execute("SELECT name, cookie, boot_id FROM namespaces")
         return {row[0]: MadeNamespace(*row) for row in rows}
 
     def endpoints(self) -> dict[tuple[str, str], Endpoint]:
         rows = self._sql.execute(
-            "SELECT network, name, target_kind, target_value, ifname, mac_address, default_route, space, boot_id,"
+            "SELECT network, name, target_kind, target_value, ifname, mac_address, default_route, cookie, boot_id,"
             " start_time FROM endpoints"
         )
         return {(row[0], row[1]): _endpoint(row) for row in rows}
@@ -417,10 +417,10 @@ def _allocation(row: Sequence[Any]) -> Allocation:
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
-    network, name, target_kind, target_value, ifname, mac, routes, space, boot_id, start_time = row
+    network, name, target_kind, target_value, ifname, mac, routes, cookie, boot_id, start_time = row
     families = tuple(int(family) for family in routes.split())
     target = Target(target_kind, target_value)
-    return Endpoint(network, name, target, ifname, mac, families, space, boot_id, start_time)
+    return Endpoint(network, name, target, ifname, mac, families, cookie, boot_id, start_time)
 
 
 def _network(name: str, body: dict[str, Any]) -> Network:
@@ -466,7 +466,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
 _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
     Network: _network_row,
     Parent: lambda row: ("parents", (row.name, row.base, row.vlan_id)),
-    MadeNamespace: lambda row: ("namespaces", (row.name, row.inode, row.boot_id)),
+    MadeNamespace: lambda row: ("namespaces", (row.name, row.cookie, row.boot_id)),
     Endpoint: lambda row: (
         "endpoints",
         (
@@ -477,7 +477,7 @@ _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
             row.ifname,
             row.mac_address,
             " ".join(map(str, row.default_route)),
-            row.space,
+            row.cookie,
             row.boot_id,
             row.start_time,
         ),

@@ -134,14 +134,14 @@ class Host:
         return {entry["name"] for entry in ip("netns", "list")}
 
     def picture(self) -> dict[str, Any]:
-        """All that can be seen of links, addresses and routes, in every named namespace, without counters."""
-        places = [None, *sorted(self.namespaces())]
+        """Links, addresses and routes of the host and of every named namespace but the switch's, without what the kernel
+        changes by itself (counters, timers, link-local addresses)."""
+        places = [None, *sorted(self.namespaces() - {"switch"})]
         return {
             str(place): (
-                [{k: v for k, v in link.items() if k not in _VOLATILE} for link in ip("-d", "link", netns=place)],
-                [{k: v for k, v in entry.items() if k != "addr_info"} | {"addr_info": _steady(entry)} for entry in ip("addr", netns=place)],
-                ip("route", netns=place),
-                [r for r in ip("-6", "route", netns=place)],
+                [_steady(link) for link in ip("-d", "link", netns=place)],
+                {entry["ifname"]: self.addresses(entry["ifname"], place) for entry in ip("link", netns=place)},
+                [(r["dst"], r.get("gateway"), r["dev"]) for f in (4, 6) for r in self.routes(place, f)],
             )
             for place in places
         }
@@ -158,13 +158,15 @@ class Host:
         return command("ip", "netns", "exec", netns, "ping", "-c2", "-i0.2", "-W1", address, check=False).returncode != 0
 
 
-_VOLATILE = frozenset({"stats64", "stats", "qdisc", "num_tx_queues", "num_rx_queues", "operstate", "flags"})
-
-
-def _steady(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """The addresses of a link without what duplicate detection still works on."""
-    drop = {"tentative", "valid_life_time", "preferred_life_time"}
-    return [{k: v for k, v in info.items() if k not in drop} for info in entry.get("addr_info", ())]
+def _steady(link: dict[str, Any]) -> dict[str, Any]:
+    info = link.get("linkinfo", {})
+    kept = ("ifindex", "ifname", "link", "link_index", "mtu", "address", "ifalias", "master")
+    return {
+        **{key: link.get(key) for key in kept},
+        "up": "UP" in link["flags"],
+        "kind": info.get("info_kind"),
+        "data": {key: info.get("info_data", {}).get(key) for key in ("id", "protocol", "mode", "flags")},
+    }
 
 
 @pytest.fixture

@@ -1,0 +1,333 @@
+"""Endpoints on a real kernel: what they get, that it stays, that drift is mended, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from .conftest import Failed, batch, command, ip
+
+NET20 = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.48.0/22", "gateway": "172.16.50.1"}]}
+NET10 = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24"}]}
+DUAL = {"parent": "eth0.30", "ipam_config": [{"subnet": "10.1.0.0/16"}, {"subnet": "2001:db8:abc9::/64", "gateway": "2001:db8:abc9::22"}]}
+
+
+@pytest.fixture
+def sleeper():
+    """A process in a network namespace of its own, without a name."""
+    process = subprocess.Popen(["unshare", "-n", "sleep", "600"])
+    command("sh", "-c", f"until [ \"$(readlink /proc/{process.pid}/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do :; done")
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def own(host, netns, name="eth0"):
+    """What a link has, in the words of ``ip``."""
+    link = host.link(name, netns)
+    return link["linkinfo"]["info_kind"], link["mtu"], "UP" in link["flags"], host.addresses(name, netns)
+
+
+# --- what an endpoint gets ---
+
+
+def test_a_namespace_becomes_a_machine_on_the_vlan(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web1", "vlan20")
+    host.endpoint("web2", "vlan20")
+    assert own(host, "web1") == ("ipvlan", 1500, True, ["172.16.48.1/22"])
+    assert own(host, "web2") == ("ipvlan", 1500, True, ["172.16.48.2/22"])
+    assert host.default_route("web1") == [("172.16.50.1", "eth0")]
+    assert "UP" in host.link("lo", "web1")["flags"]
+    assert host.link("eth0", "web1")["ifalias"] == "netops.underlay endpoint vlan20/web1"
+    assert host.pings("web1", "172.16.48.2") and host.pings("web1", "172.16.50.1")
+
+
+def test_check_mode_predicts_exactly_what_then_happens(host):
+    host.network("vlan30", driver="macvlan", **DUAL)
+    items = [
+        {"name": "a", "network": "vlan30", "netns": "a"},
+        {"name": "b", "network": "vlan30", "netns": "b", "ipv4_address": "10.1.7.7", "ipv6_address": "2001:db8:abc9::7"},
+        {"name": "c", "network": "vlan30", "netns": "b", "ifname": "lan0", "default_route": False},
+    ]
+    before = host.picture()
+    predicted = host.run("vlan_endpoint", check=True, endpoints=items)
+    assert host.picture() == before
+    real = host.run("vlan_endpoint", endpoints=items)
+    for key in ("changed", "actions", "diff", "endpoints", "warnings"):
+        assert predicted[key] == real[key], key
+    for state in ("present", "absent"):
+        change = [{**item, "ipv4_address": f"10.1.9.{n}", "state": state} for n, item in enumerate(items, 1)]
+        predicted = host.run("vlan_endpoint", check=True, endpoints=change)
+        real = host.run("vlan_endpoint", endpoints=change)
+        assert real["changed"]
+        for key in ("changed", "actions", "diff", "endpoints", "warnings"):
+            assert predicted[key] == real[key], (state, key)
+
+
+def test_dual_stack_addresses_and_routes_of_both_families(host):
+    host.network("v6", **DUAL)
+    host.endpoint("a", "v6")
+    assert host.addresses("eth0", "a") == ["10.1.0.2/16", "2001:db8:abc9::1/64"]
+    assert host.default_route("a", 4) == [("10.1.0.1", "eth0")]
+    assert host.default_route("a", 6) == [("2001:db8:abc9::22", "eth0")]
+    batch("addr add 2001:db8:abc9::22/64 dev uplink.30 nodad\n", netns="router")
+    assert host.pings("a", "2001:db8:abc9::22")
+
+
+def test_without_an_ipv6_subnet_the_link_has_no_ipv6_at_all(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web1", "vlan20")
+    assert not [i for e in ip("addr", netns="web1") for i in e["addr_info"] if i["family"] == "inet6" and e["ifname"] != "lo"]
+
+
+def test_macvlan_mac_follows_the_address_and_can_be_asked_for(host):
+    host.network("pub", driver="macvlan", parent="eth0", ipam_config=[{"subnet": "172.16.86.0/24"}])
+    host.endpoint("a", "pub")
+    host.endpoint("b", "pub", mac_address="02-42-C0-A8-14-0A")
+    assert host.link("eth0", "a")["address"] == "02:42:ac:10:56:02"
+    assert host.link("eth0", "b")["address"] == "02:42:c0:a8:14:0a"
+    host.endpoint("b", "pub")
+    assert host.link("eth0", "b")["address"] == "02:42:c0:a8:14:0a"
+    host.endpoint("a", "pub", ipv4_address="172.16.86.77")
+    assert host.link("eth0", "a")["address"] == "02:42:ac:10:56:4d"
+    assert host.addresses("eth0", "a") == ["172.16.86.77/24"]
+
+
+def test_several_endpoints_in_one_namespace_share_one_default_route(host):
+    host.run("vlan_network", networks=[{"name": "vlan10", **NET10}, {"name": "vlan20", **NET20}])
+    host.run(
+        "vlan_endpoint",
+        endpoints=[{"name": "x", "network": network, "netns": "x"} for network in ("vlan20", "vlan10")],
+    )
+    assert host.default_route("x") == [("172.16.50.1", "eth0")]
+    assert host.addresses("eth1", "x") == ["172.16.80.2/24"]
+    assert not host.run("vlan_endpoint", endpoints=[{"name": "x", "network": "vlan10", "netns": "x"}])["changed"]
+    assert "default_route" in host.refused("vlan_endpoint", name="x", network="vlan10", netns="x", default_route=True)
+
+
+def test_a_namespace_with_a_default_route_keeps_it(host):
+    host.network("vlan20", **NET20)
+    command("ip", "netns", "add", "web1")
+    batch("link add dum0 type dummy\nlink set dum0 up\naddr add 10.99.0.1/24 dev dum0\nroute add default via 10.99.0.9\n", netns="web1")
+    host.endpoint("web1", "vlan20")
+    assert host.default_route("web1") == [("10.99.0.9", "dum0")]
+    assert host.pings("web1", "172.16.50.1")
+
+
+# --- targets ---
+
+
+def test_by_pid_and_by_path(host, sleeper):
+    host.network("vlan20", **NET20)
+    host.endpoint("by-pid", "vlan20", pid=sleeper)
+    host.endpoint("by-path", "vlan20", netns_path=f"/proc/{sleeper}/ns/net")
+    shown = command("nsenter", "-t", str(sleeper), "-n", "ip", "-br", "addr").stdout
+    assert "172.16.48.1/22" in shown and "172.16.48.2/22" in shown and "eth1" in shown
+    assert not host.endpoint("by-pid", "vlan20", pid=sleeper)["changed"]
+
+
+def test_an_endpoint_whose_process_ended_waits_and_can_be_removed(host, sleeper):
+    host.network("vlan20", **NET20)
+    host.endpoint("p", "vlan20", pid=sleeper)
+    os.kill(sleeper, signal.SIGKILL)
+    os.waitpid(sleeper, 0)
+    assert "does not exist" in host.refused("vlan_endpoint", name="p", network="vlan20", pid=sleeper)
+    [shown] = host.run("vlan_endpoint_info")["endpoints"]
+    assert (shown["state"], shown["ipv4"]["address"]) == ("waiting", "172.16.48.1")
+    host.endpoint("other", "vlan20")
+    assert host.addresses("eth0", "other") == ["172.16.48.2/22"]
+    assert host.endpoint("p", "vlan20", state="absent")["changed"]
+    assert host.run("vlan_endpoint_info", name="p")["endpoints"] == []
+
+
+def test_moved_to_another_namespace_with_its_address(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web", "vlan20", netns="old", ipv4_address="172.16.48.20")
+    result = host.endpoint("web", "vlan20", netns="new")
+    assert "move" in [action["action"] for action in result["actions"]]
+    assert host.addresses("eth0", "new") == ["172.16.48.20/22"] and host.pings("new", "172.16.50.1")
+    assert host.namespaces() == {"switch", "router", "new"}
+
+
+# --- leaving ---
+
+
+def test_a_namespace_goes_with_its_last_endpoint_if_we_made_it_and_nobody_is_in_it(host):
+    host.run("vlan_network", networks=[{"name": "vlan10", **NET10}, {"name": "vlan20", **NET20}])
+    command("ip", "netns", "add", "hand")
+    places = [("vlan10", "a"), ("vlan20", "a"), ("vlan10", "hand"), ("vlan10", "busy"), ("vlan10", "shared")]
+    items = [{"name": netns, "network": network, "netns": netns} for network, netns in places]
+    host.run("vlan_endpoint", endpoints=items)
+    batch("link add mine type dummy\n", netns="shared")
+    process = subprocess.Popen(["ip", "netns", "exec", "busy", "sleep", "600"])
+    command("sh", "-c", f"until [ \"$(cat /proc/{process.pid}/comm)\" = sleep ]; do :; done")
+    try:
+        host.endpoint("a", "vlan10", state="absent")
+        assert "a" in host.namespaces()
+        host.run("vlan_endpoint", endpoints=[], purge=True, purge_all=True)
+        assert host.namespaces() == {"switch", "router", "hand", "busy", "shared"}
+        assert [set(host.links(n)) for n in ("hand", "busy", "shared")] == [{"lo"}, {"lo"}, {"lo", "mine"}]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_released_address_is_free_in_the_same_call(host):
+    host.network("dual", **DUAL)
+    address = {"ipv4_address": "10.1.5.5", "ipv6_address": "2001:db8:abc9::5"}
+    host.endpoint("e0", "dual", **address)
+    for round_ in range(1, 6):
+        host.run(
+            "vlan_endpoint",
+            network="dual",
+            endpoints=[
+                {"name": f"e{round_}", "netns": f"e{round_}", **address},
+                {"name": f"e{round_ - 1}", "state": "absent"},
+            ],
+        )
+        assert host.addresses("eth0", f"e{round_}") == ["10.1.5.5/16", "2001:db8:abc9::5/64"]
+    assert host.namespaces() == {"switch", "router", "e5"}
+
+
+def test_purge_covers_the_networks_of_the_list_only(host):
+    host.run("vlan_network", networks=[{"name": "vlan10", **NET10}, {"name": "vlan20", **NET20}])
+    for name, network in (("a", "vlan10"), ("b", "vlan10"), ("c", "vlan20")):
+        host.endpoint(name, network)
+    host.run("vlan_endpoint", endpoints=[{"name": "a", "network": "vlan10", "netns": "a"}], purge=True)
+    assert host.namespaces() == {"switch", "router", "a", "c"}
+    assert "purge_all" in host.refused("vlan_endpoint", endpoints=[], purge=True)
+    host.run("vlan_endpoint", network="vlan20", endpoints=[], purge=True)
+    assert host.namespaces() == {"switch", "router", "a"}
+
+
+# --- drift ---
+
+DRIFT = {
+    "link removed": ("link del eth0", "endpoint"),
+    "link down": ("link set eth0 down", "up"),
+    "address removed": ("addr flush dev eth0 scope global", "ipv4_address"),
+    "default route removed": ("route del default", "ipv4_default_route"),
+    "mtu altered": ("link set eth0 mtu 1400", "mtu"),
+    "renamed": ("link set eth0 down\nlink set eth0 name lan7\nlink set lan7 up", "ifname"),
+    "mac altered": ("link set eth0 address 02:00:00:00:00:99", "mac_address"),
+    "loopback down": ("link set lo down", "loopback_up"),
+    "another default route by our link": ("route add default via 10.1.0.77 metric 50", "ipv4_default_route"),
+}
+
+
+@pytest.mark.parametrize("what", DRIFT)
+def test_drift_is_seen_said_and_mended_and_nothing_else_is_touched(host, what):
+    lines, field = DRIFT[what]
+    host.network("net", driver="macvlan", **DUAL)
+    host.endpoint("a", "net")
+    host.endpoint("b", "net")
+    before = host.picture()
+    batch(lines + "\n", netns="a")
+    assert host.picture() != before
+    result = host.endpoint("a", "net")
+    [action] = result["actions"]
+    assert action["action"] == "repair" and (action["kind"] == field or field in action["changes"]), action
+    assert host.addresses("eth0", "a") == ["10.1.0.2/16", "2001:db8:abc9::1/64"]
+    assert host.default_route("a") == [("10.1.0.1", "eth0")]
+    assert host.default_route("a", 6) == [("2001:db8:abc9::22", "eth0")]
+    assert host.link("eth0", "a")["address"] == "02:42:0a:01:00:02"
+    assert own(host, "a")[1:3] == (1500, True)
+    assert not host.endpoint("a", "net")["changed"]
+    assert host.picture()["b"] == before["b"]
+
+
+def test_the_namespace_deleted_and_even_made_anew_by_hand(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web1", "vlan20")
+    command("ip", "netns", "del", "web1")
+    host.endpoint("web1", "vlan20")
+    assert host.addresses("eth0", "web1") == ["172.16.48.1/22"]
+    command("ip", "netns", "del", "web1")
+    command("ip", "netns", "add", "web1")
+    host.endpoint("web1", "vlan20")
+    assert host.addresses("eth0", "web1") == ["172.16.48.1/22"] and host.pings("web1", "172.16.50.1")
+    host.endpoint("web1", "vlan20", state="absent")
+    assert "web1" in host.namespaces(), "a namespace that was made by hand is not ours to remove"
+
+
+def test_a_deleted_namespace_that_a_process_holds_gives_its_link_up(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web1", "vlan20")
+    process = subprocess.Popen(["ip", "netns", "exec", "web1", "sleep", "600"])
+    command("sh", "-c", f"until [ \"$(cat /proc/{process.pid}/comm)\" = sleep ]; do :; done")
+    try:
+        command("ip", "netns", "del", "web1")
+        host.endpoint("web1", "vlan20")
+        assert host.pings("web1", "172.16.50.1")
+        assert "172.16.48.1" not in command("nsenter", "-t", str(process.pid), "-n", "ip", "addr").stdout
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_foreign_addresses_routes_and_links_stay(host):
+    host.network("vlan20", **NET20)
+    host.endpoint("web1", "vlan20")
+    batch(
+        "addr add 172.16.48.200/32 dev eth0\nroute add 10.50.0.0/16 via 172.16.48.9 dev eth0\nlink add mine type dummy\n",
+        netns="web1",
+    )
+    before = host.picture()
+    assert not host.endpoint("web1", "vlan20")["changed"]
+    assert host.picture() == before
+    host.endpoint("web1", "vlan20", state="absent")
+    assert set(host.links("web1")) == {"lo", "mine"}
+
+
+def test_what_a_kill_left_half_made_is_finished(host):
+    """A link under its working name, made before the run was killed; see model.working_name."""
+    from ansible_collections.netops.underlay.plugins.module_utils import netlink
+
+    host.network("vlan20", **NET20)
+
+    class Killed(BaseException):
+        pass
+
+    def kill_at(verb):
+        def recorder(seen, _request):
+            if seen == verb:
+                raise Killed
+
+        return recorder
+
+    for verb in ("create_namespace", "create_link", "write_sysctl", "change_link", "add_address", "add_route"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(netlink, "recorder", kill_at(verb))
+            with pytest.raises(Killed):
+                host.endpoint("web1", "vlan20")
+        host.endpoint("web1", "vlan20")
+        assert own(host, "web1") == ("ipvlan", 1500, True, ["172.16.48.1/22"]), verb
+        assert host.default_route("web1") == [("172.16.50.1", "eth0")]
+        assert set(host.links("web1")) == {"lo", "eth0"}
+        host.endpoint("web1", "vlan20", state="absent")
+        assert host.namespaces() == {"switch", "router"}
+
+
+def test_a_kernel_that_refuses_one_item_does_the_others_and_names_it(host):
+    """An address that a link which is not ours holds on the parent: ipvlan refuses it."""
+    host.network("vlan20", **NET20)
+    host.endpoint("first", "vlan20")
+    command("ip", "netns", "add", "elsewhere")
+    batch("link add rogue link eth0.20 netns elsewhere type ipvlan mode l2 bridge\n")
+    batch("link set rogue up\naddr add 172.16.48.2/22 dev rogue\n", netns="elsewhere")
+    with pytest.raises(Failed) as failure:
+        host.run(
+            "vlan_endpoint",
+            endpoints=[{"name": n, "network": "vlan20", "netns": n} for n in ("bad", "good")],
+        )
+    text = str(failure.value)
+    assert "endpoints[0] (bad)" in text and "172.16.48.2/22" in text and "endpoints[1]" not in text
+    assert failure.value.result["done"]
+    assert host.addresses("eth0", "good") == ["172.16.48.3/22"] and host.pings("good", "172.16.50.1")
+    command("ip", "-n", "elsewhere", "link", "del", "rogue")
+    host.endpoint("bad", "vlan20")
+    assert host.addresses("eth0", "bad") == ["172.16.48.2/22"]
