@@ -58,6 +58,12 @@ class Subnet:
         return taken
 
 
+def shown(value: object) -> str:
+    """A value from the user as an error shows it: on one line, and not endless."""
+    text = str(value)
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+
+
 def usable(network: IPNetwork) -> tuple[int, int]:
     """First and last address that a station may have.
 
@@ -80,17 +86,17 @@ def default_gateway(network: IPNetwork) -> IPAddress | None:
 def parse_subnet(text: str) -> tuple[IPNetwork, bool]:
     """The subnet that ``text`` names, and whether host bits had to be cleared. Refuses what no VLAN can carry."""
     if "%" in text:
-        raise ValueError(f"subnet '{text}' has a zone id; a subnet has none")
+        raise ValueError(f"{shown(text)} has a zone id; a subnet has none")
     if "/" not in text:
-        raise ValueError(f"subnet '{text}' has no prefix length; write it as 192.168.20.0/24")
+        raise ValueError(f"{shown(text)} has no prefix length; write it as 192.168.20.0/24")
     try:
         interface = ipaddress.ip_interface(text)
-    except ValueError as error:
-        raise ValueError(f"subnet '{text}' is not an IPv4 or IPv6 subnet: {error}") from None
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 subnet") from None
     network = interface.network
     reason = _unusable(network)
     if reason:
-        raise ValueError(f"subnet '{text}' cannot be used: {reason}")
+        raise ValueError(f"{shown(text)} cannot be used: {reason}")
     return network, interface.ip != network.network_address
 
 
@@ -102,7 +108,13 @@ def _unusable(network: IPNetwork) -> str | None:
     if special:
         return f"these are {special.replace('_', '-')} addresses"
     blocks = {
-        4: {"240.0.0.0/4": "reserved", "127.0.0.0/8": "loopback", "224.0.0.0/4": "multicast", "0.0.0.0/8": "unspecified"},
+        4: {
+            "240.0.0.0/4": "reserved",
+            "127.0.0.0/8": "loopback",
+            "169.254.0.0/16": "link-local",
+            "224.0.0.0/4": "multicast",
+            "0.0.0.0/8": "unspecified",
+        },
         6: {"::ffff:0:0/96": "IPv4-mapped", "ff00::/8": "multicast", "fe80::/10": "link-local", "::1/128": "loopback"},
     }
     for block, words in blocks[network.version].items():
@@ -116,11 +128,11 @@ def parse_address(text: str, family: int | None = None) -> IPAddress:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise ValueError(f"'{text}' is not an IP address") from None
+        raise ValueError(f"{shown(text)} is not an IP address") from None
     if "%" in text:
-        raise ValueError(f"'{text}' has a zone id; give the address without it")
+        raise ValueError(f"{shown(text)} has a zone id; give the address without it")
     if family is not None and address.version != family:
-        raise ValueError(f"'{text}' is not an IPv{family} address")
+        raise ValueError(f"{shown(text)} is not an IPv{family} address")
     return address
 
 

@@ -215,7 +215,9 @@ def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink
     if parent.base is None:
         return netlink.CreateLink(name, parent.kind, mtu=step.mtu)
     attributes = ((IFLA_VLAN_ID, "=H", parent.vlan_id), (IFLA_VLAN_PROTOCOL, ">H", step.protocol))
-    return netlink.CreateLink(name, parent.kind, parent_index=indexes.get(parent.base), mtu=step.mtu, attributes=attributes)
+    return netlink.CreateLink(
+        name, parent.kind, parent_index=indexes.get(parent.base), mtu=step.mtu, attributes=attributes
+    )
 
 
 def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
@@ -265,7 +267,9 @@ def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], ste
             for step in ready
         ]
         for step, answer in zip(ready, channel.send(requests)):
-            run.note(step.item, _explained(answer, step.kind), f"make a {step.kind} link on '{step.parent}' in {step.space}")
+            run.note(
+                step.item, _explained(answer, step.kind), f"make a {step.kind} link on '{step.parent}' in {step.space}"
+            )
 
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
@@ -346,7 +350,9 @@ def _words(request: netlink.Request, step: SetUp) -> str:
     if isinstance(request, netlink.AddAddress):
         return f"give {request.address}/{request.prefixlen} to link '{step.name}' {where}"
     if isinstance(request, netlink.AddRoute):
-        return f"set the default route {'via ' + request.gateway if request.gateway else ''} by link '{step.name}' {where}"
+        return (
+            f"set the default route {'via ' + request.gateway if request.gateway else ''} by link '{step.name}' {where}"
+        )
     return f"set up link '{step.name}' {where}"
 
 

@@ -37,10 +37,10 @@ class Book:
         self._networks = networks
         self._by_owner: dict[tuple[str, str, str, int], list[Allocation]] = {}
         self._by_address: dict[tuple[str, IPAddress], Allocation] = {}
+        self._given_back: dict[tuple[str, int], list[int]] = {}
         for row in allocations:
             self._take(row)
         self._free = {place: _numbers(intervals) for place, intervals in free.items()}
-        self._given_back: dict[tuple[str, int], list[int]] = {}
         self._aside: dict[str, dict[IPAddress, str]] = {}
 
     def rows(self, network: str, kind: str, owner: str, family: int) -> list[Allocation]:
@@ -96,6 +96,10 @@ class Book:
     def _take(self, row: Allocation) -> Allocation:
         self._by_owner.setdefault(row.key, []).append(row)
         self._by_address[row.segment, row.address] = row
+        given_back = self._given_back.get((row.segment, row.family), [])
+        place = bisect.bisect_left(given_back, int(row.address))
+        if given_back[place : place + 1] == [int(row.address)]:
+            del given_back[place]
         return row
 
     def _lowest(self, place: Place) -> int | None:
@@ -117,7 +121,7 @@ class Book:
         aside = self._set_aside(segment)
         for number in self._given_back.get((segment, family), ()):
             address = address_of(number, family)
-            if first <= number <= last and address not in aside and (segment, address) not in self._by_address:
+            if first <= number <= last and address not in aside:
                 yield number
 
     def _set_aside(self, segment: str) -> dict[IPAddress, str]:

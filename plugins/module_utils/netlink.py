@@ -4,8 +4,7 @@
 
 Knows messages, not what they are for: no networks, endpoints, marks, store or Ansible. Requests are encoded
 by pyroute2's message classes. The socket is a plain one of the standard library, since pyroute2's fork or
-start threads depending on their version; and dumps are decoded here, since a run reads every namespace that
-it manages.
+start threads depending on their version; dumps are decoded by facts.py.
 
 Every write to the kernel, also to namespaces and sysctls (namespaces.py), goes out through this file, where
 ``recorder`` hears of it first.
@@ -20,14 +19,28 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, Union
+from typing import Any, ClassVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.facts import (
+    ATTRIBUTE,
+    FAMILIES,
+    IFF_UP,
+    RTNH_F_ONLINK,
+    Address,
+    Link,
+    Route,
+    attributes_of,
+    decode_address,
+    decode_link,
+    decode_route,
+    text_of,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (  # noqa: F401 - handed on
     NETNS_DIR,
     MissingNamespace,
@@ -78,36 +91,15 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _NETLINK_CAP_ACK = 10  # linux/netlink.h
 
 # linux/if_link.h, linux/if.h, linux/rtnetlink.h, linux/if_addr.h, linux/ipv6.h
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID = 18, 20, 26, 37
-# A link has some 40 attributes, on which most of a run's reading time goes by: a quarter of them is needed.
-_LINK_WANTED = {
-    *(_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER),
-    *(_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID),
-}
-_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
-_IFLA_INET6_CONF, _DEVCONF_ACCEPT_RA_DEFRTR, _DEVCONF_DISABLE_IPV6 = 2, 17, 26
-_IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _RTEXT_FILTER_SKIP_STATS = 8
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 7, 15, 18
-_RT_TABLE_MAIN, _RTNH_F_ONLINK = 254, 4
+_RT_TABLE_MAIN = 254
 _NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
 _NLMSGERR_ATTR_MSG = 1
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _SEQUENCE_OFFSET = 8
-_ATTRIBUTE = struct.Struct("=HH")  # length, type
-_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-_ANY = range(_TYPE_MASK + 1)
-_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change
-_ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
-# family, length of destination and of source, tos, table, protocol, scope, type, flags
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_AF_INET, _AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)  # an IntEnum is slow to compare
-_FAMILIES = {_AF_INET: 4, _AF_INET6: 6}
-_ADDRESS_FAMILIES = {number: family for family, number in _FAMILIES.items()}
+_ADDRESS_FAMILIES = {number: family for family, number in FAMILIES.items()}
 
 # Called before every write to the kernel with a verb and the request: a counter and a fault point for tests.
 # While it is set, requests are sent one by one, so that what it stops is exactly what comes after.
@@ -147,195 +139,6 @@ def _missing_words() -> str:
         " `apt install python3-pyroute2` (Debian and Ubuntu, for the system's Python) or"
         f" `{sys.executable} -m pip install 'pyroute2>={oldest}'`."
     )
-
-
-# ---- what the kernel tells
-
-
-class Ipv6Conf(NamedTuple):
-    """Of a link's IPv6 sysctls those needed; None where the link has no IPv6 at all (an MTU below 1280)."""
-
-    disable_ipv6: int | None = None
-    accept_ra_defrtr: int | None = None
-
-
-@dataclass(frozen=True)
-class Link:
-    """One link of a namespace, from RTM_NEWLINK (net/core/rtnetlink.c, ``rtnl_fill_ifinfo``).
-
-    * ``kind``: ``IFLA_INFO_KIND`` ("vlan", "veth"), None for hardware and loopback.
-    * ``parent_index``: the link below (of a veth: its peer), an index in the namespace that ``parent_nsid``
-      numbers; None there means this namespace, -1 one that has no number here.
-    * ``carrier``: up, and the device below sees a signal. ``mac``: lower case, '' if none.
-    * ``attributes``: ``IFLA_INFO_DATA`` as (number, value in bytes), read by ``attribute``.
-    * ``port_kind``: what kind of master it is a port of ("bridge"), with the master's index in ``master``.
-    """
-
-    index: int
-    name: str
-    kind: str | None
-    parent_index: int | None
-    parent_nsid: int | None
-    up: bool
-    carrier: bool
-    mtu: int
-    mac: str
-    alias: str
-    master: int | None
-    loopback: bool
-    attributes: tuple[tuple[int, bytes], ...]
-    port_kind: str | None
-    ipv6_conf: Ipv6Conf
-
-
-@dataclass(frozen=True)
-class Address:
-    """One address of a link, from RTM_NEWADDR; of a point-to-point link our end.
-
-    ``family`` is 4 or 6; ``address`` in the form of inet_ntop; ``scope``, ``flags`` and ``protocol`` as in
-    linux/rtnetlink.h and linux/if_addr.h (``protocol`` 0 before Linux 5.18).
-    """
-
-    index: int
-    family: int
-    address: str
-    prefixlen: int
-    scope: int
-    flags: int
-    protocol: int
-
-
-@dataclass(frozen=True)
-class Route:
-    """One route, from RTM_NEWROUTE.
-
-    ``family`` is 4 or 6; ``destination`` 'default' or CIDR; ``source`` the preferred source address;
-    ``table``, ``scope``, ``protocol`` and ``type`` as in linux/rtnetlink.h. ``gateway`` and ``index`` (the
-    link that it leaves by) are None where the route has none or several (multipath).
-    """
-
-    family: int
-    table: int
-    destination: str
-    gateway: str | None
-    index: int | None
-    scope: int
-    protocol: int
-    type: int
-    metric: int
-    onlink: bool
-    source: str | None
-
-
-def attribute(link: Link, number: int, fmt: str) -> int | None:
-    """One of the kind's attributes by its number, read by a ``struct`` format; None where there is none."""
-    for found, value in link.attributes:
-        if found == number:
-            return struct.unpack_from(fmt, value)[0]
-    return None
-
-
-def decode_link(data: bytes) -> Link:
-    """The link of an RTM_NEWLINK message, given without its header."""
-    _family, _type, index, flags, _change = _LINK.unpack_from(data)
-    found = _attributes(data, _LINK.size, _LINK_WANTED)
-    info = _attributes(found.get(_IFLA_LINKINFO, b""))
-    kind, port_kind = info.get(_IFLA_INFO_KIND), info.get(_IFLA_INFO_SLAVE_KIND)
-    nsid = found.get(_IFLA_LINK_NETNSID)
-    return Link(
-        index=index,
-        name=_text(found[_IFLA_IFNAME]),
-        kind=None if kind is None else _text(kind),
-        parent_index=_number(found.get(_IFLA_LINK, b"")) or None,
-        parent_nsid=None if nsid is None else struct.unpack("=i", nsid)[0],
-        up=flags & _IFF_UP != 0,
-        carrier=flags & _IFF_LOWER_UP != 0,
-        mtu=_number(found.get(_IFLA_MTU, b"")),
-        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
-        alias=_text(found.get(_IFLA_IFALIAS, b"")),
-        master=_number(found.get(_IFLA_MASTER, b"")) or None,
-        loopback=flags & _IFF_LOOPBACK != 0,
-        attributes=tuple(_attributes(info.get(_IFLA_INFO_DATA, b"")).items()),
-        port_kind=None if port_kind is None else _text(port_kind),
-        ipv6_conf=_ipv6_conf(found.get(_IFLA_AF_SPEC, b"")),
-    )
-
-
-def _ipv6_conf(specification: bytes) -> Ipv6Conf:
-    inet6 = _attributes(specification, 0, (_AF_INET6,)).get(_AF_INET6, b"")
-    values = _attributes(inet6, 0, (_IFLA_INET6_CONF,)).get(_IFLA_INET6_CONF)
-    if values is None:
-        return Ipv6Conf()
-    numbers = memoryview(values).cast("i")
-    return Ipv6Conf(numbers[_DEVCONF_DISABLE_IPV6], numbers[_DEVCONF_ACCEPT_RA_DEFRTR])
-
-
-def decode_address(data: bytes) -> Address:
-    """The address of an RTM_NEWADDR message, given without its header."""
-    family, prefixlen, flags, scope, index = _ADDRESS.unpack_from(data)
-    found = _attributes(data, _ADDRESS.size)
-    return Address(
-        index=index,
-        family=_FAMILIES[family],
-        address=socket.inet_ntop(family, found.get(_IFA_LOCAL) or found[_IFA_ADDRESS]),
-        prefixlen=prefixlen,
-        scope=scope,
-        flags=_number(found[_IFA_FLAGS]) if _IFA_FLAGS in found else flags,
-        protocol=_number(found.get(_IFA_PROTO, b"")),
-    )
-
-
-def decode_route(data: bytes) -> Route:
-    """The route of an RTM_NEWROUTE message, given without its header."""
-    family, length, _source, _tos, table, protocol, scope, kind, flags = _ROUTE.unpack_from(data)
-    found = _attributes(data, _ROUTE.size)
-    source = found.get(_RTA_PREFSRC)
-    return Route(
-        family=_FAMILIES[family],
-        table=_number(found[_RTA_TABLE]) if _RTA_TABLE in found else table,
-        destination=f"{socket.inet_ntop(family, found[_RTA_DST])}/{length}" if length else "default",
-        gateway=_gateway(family, found),
-        index=_number(found.get(_RTA_OIF, b"")) or None,
-        scope=scope,
-        protocol=protocol,
-        type=kind,
-        metric=_number(found.get(_RTA_PRIORITY, b"")),
-        onlink=flags & _RTNH_F_ONLINK != 0,
-        source=None if source is None else socket.inet_ntop(family, source),
-    )
-
-
-def _gateway(family: int, found: Mapping[int, bytes]) -> str | None:
-    """A gateway of the route's own family, or (RTA_VIA: family, address) of the other."""
-    if _RTA_GATEWAY in found:
-        return socket.inet_ntop(family, found[_RTA_GATEWAY])
-    if _RTA_VIA in found:
-        return socket.inet_ntop(_number(found[_RTA_VIA][:2]), found[_RTA_VIA][2:])
-    return None
-
-
-def _attributes(data: bytes, offset: int = 0, wanted: Container[int] = _ANY) -> dict[int, bytes]:
-    """Of the attributes that follow one another from ``offset`` those wanted: number -> value."""
-    found = {}
-    unpack = _ATTRIBUTE.unpack_from
-    end = len(data) - _ATTRIBUTE.size
-    while offset <= end:
-        length, number = unpack(data, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        number &= _TYPE_MASK
-        if number in wanted:
-            found[number] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, sys.byteorder)
-
-
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="backslashreplace")
 
 
 # ---- what is asked of the kernel
@@ -442,9 +245,7 @@ def encode(request: Request) -> bytearray:
     return encoder(request)
 
 
-def _message(
-    body: Any, kind: int, flags: int, fields: Mapping[str, int], attributes: Attributes
-) -> bytearray:
+def _message(body: Any, kind: int, flags: int, fields: Mapping[str, int], attributes: Attributes) -> bytearray:
     body["header"] = {"type": kind, "flags": nl.NLM_F_REQUEST | flags, "sequence_number": 0, "pid": 0}
     body.update(fields)
     body["attrs"] = [(name, value) for name, value in attributes if value is not None]
@@ -470,7 +271,7 @@ def _change_link(request: ChangeLink) -> bytearray:
     """RTM_NEWLINK without NLM_F_CREATE: unlike RTM_SETLINK it takes the attributes of the kind as well."""
     fields = {"index": request.index}
     if request.up is not None:
-        fields.update(flags=_IFF_UP if request.up else 0, change=_IFF_UP)
+        fields.update(flags=IFF_UP if request.up else 0, change=IFF_UP)
     attributes = [("IFLA_IFNAME", request.name), ("IFLA_IFALIAS", request.alias), *_link_attributes(request)]
     return _message(_LinkMessage(), rtnl.RTM_NEWLINK, nl.NLM_F_ACK, fields, attributes)
 
@@ -485,8 +286,8 @@ def _link_attributes(request: CreateLink | ChangeLink) -> Attributes:
 
 
 def _packed(number: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, number) + value + bytes(-length % 4)
+    length = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(length, number) + value + bytes(-length % 4)
 
 
 def _delete_link(request: DeleteLink) -> bytearray:
@@ -531,9 +332,7 @@ def _delete_route(request: DeleteRoute) -> bytearray:
     return _route_message(request, rtnl.RTM_DELROUTE, nl.NLM_F_ACK, {"scope": scope, "proto": 0, "type": 0})
 
 
-def _route_message(
-    request: AddRoute | DeleteRoute, kind: int, flags: int, fields: dict[str, int]
-) -> bytearray:
+def _route_message(request: AddRoute | DeleteRoute, kind: int, flags: int, fields: dict[str, int]) -> bytearray:
     target = None
     if request.destination != "default":
         target = ipaddress.ip_network(request.destination)
@@ -541,7 +340,7 @@ def _route_message(
         family=_ADDRESS_FAMILIES[request.family],
         dst_len=target.prefixlen if target else 0,
         table=_RT_TABLE_MAIN,
-        flags=_RTNH_F_ONLINK if request.onlink else 0,
+        flags=RTNH_F_ONLINK if request.onlink else 0,
     )
     attributes = [
         ("RTA_DST", target and str(target.network_address)),
@@ -589,9 +388,7 @@ class Channel:
     def __init__(self, netns_fd: int | None = None) -> None:
         require()
         with namespaces.inside(netns_fd):
-            self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-            )
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._sequence = 0
         self._most_requests = _prepare(self._socket) // _ACK_BYTES
 
@@ -618,11 +415,11 @@ class Channel:
 
     def addresses(self) -> list[Address]:
         """Every address of the namespace, IPv4 and IPv6."""
-        return [decode_address(data) for data in self._dump(rtnl.RTM_GETADDR) if data[0] in _FAMILIES]
+        return [decode_address(data) for data in self._dump(rtnl.RTM_GETADDR) if data[0] in FAMILIES]
 
     def routes(self) -> list[Route]:
         """Every route of the main table, IPv4 and IPv6."""
-        routes = [decode_route(data) for data in self._dump(rtnl.RTM_GETROUTE) if data[0] in _FAMILIES]
+        routes = [decode_route(data) for data in self._dump(rtnl.RTM_GETROUTE) if data[0] in FAMILIES]
         # A kernel before 4.20 does not filter by table.
         return [route for route in routes if route.table == _RT_TABLE_MAIN]
 
@@ -644,7 +441,7 @@ class Channel:
     def nsid(self, netns_fd: int) -> int | None:
         """How this channel's namespace numbers that one (``Link.parent_nsid``); None where it does not."""
         data = self._get(_message(nsidmsg(), rtnl.RTM_GETNSID, 0, {}, [("NETNSA_FD", netns_fd)]))
-        number = struct.unpack("=i", _attributes(data, 4)[_NETNSA_NSID])[0]
+        number = struct.unpack("=i", attributes_of(data, 4)[_NETNSA_NSID])[0]
         return None if number == _NSID_NOT_ASSIGNED else number
 
     def knows(self, kind: str) -> bool:
@@ -806,8 +603,8 @@ def _answer(payload: bytes, flags: int, text_offset: int) -> NetlinkError | None
     number = -struct.unpack_from("=i", payload)[0]
     if number == 0:
         return None
-    found = _attributes(payload, text_offset) if flags & nl.NLM_F_ACK_TLVS else {}
-    return NetlinkError(number, _text(found.get(_NLMSGERR_ATTR_MSG, b"")))
+    found = attributes_of(payload, text_offset) if flags & nl.NLM_F_ACK_TLVS else {}
+    return NetlinkError(number, text_of(found.get(_NLMSGERR_ATTR_MSG, b"")))
 
 
 def namespace_cookie(netns_fd: int) -> int | None:

@@ -17,6 +17,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import netlink
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
     FAMILIES,
@@ -28,7 +29,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Parent,
     Target,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
 from ansible_collections.netops.underlay.plugins.module_utils.spec import (
     ABSENT,
     AddressSpec,
@@ -100,7 +100,8 @@ class Observed:
 
     ``spaces`` has None for a target that does not exist, and in ``unreachable`` why. ``former`` says where the link of
     an endpoint now is, if its target no longer leads there. ``children`` is by the parent's index, None if not looked
-    for. ``free`` is by (segment, family, first, last). ``busy`` are inodes of namespaces with processes in them; ``missing_drivers`` are link kinds that this kernel lacks.
+    for. ``free`` is by (segment, family, first, last). ``busy`` are inodes of namespaces with processes in them;
+    ``missing_drivers`` are link kinds that this kernel lacks; ``elsewhere`` is what the default pools must not overlap.
     """
 
     networks: Mapping[str, Network]
@@ -206,9 +207,7 @@ def for_addresses(store: Store, specs: Sequence[AddressSpec]) -> Observed:
 def spaces_of(seen: Observed, targets: Iterable[Target]) -> Observed:
     """``seen`` with these targets read once more; for showing what there is after a change."""
     spaces, unreachable = _spaces(targets)
-    return replace(
-        seen, spaces={**seen.spaces, **spaces}, unreachable={**seen.unreachable, **unreachable}
-    )
+    return replace(seen, spaces={**seen.spaces, **spaces}, unreachable={**seen.unreachable, **unreachable})
 
 
 def everything(store: Store) -> Observed:
@@ -242,9 +241,7 @@ def _machine_id() -> str:
 
 def _used_elsewhere(host: Host) -> tuple[IPNetwork, ...]:
     """What a subnet from the default pools must not overlap: where the host has routes, and its name servers."""
-    used = [
-        ipaddress.ip_network(route.destination) for route in host.space.routes if route.destination != "default"
-    ]
+    used = [ipaddress.ip_network(route.destination) for route in host.space.routes if route.destination != "default"]
     used += [
         ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network for address in host.space.addresses
     ]
@@ -396,9 +393,7 @@ def _children_if_first(seen: Observed, specs: Iterable[EndpointSpec]) -> Mapping
         if row.boot_id == seen.host.boot_id and row.network in seen.networks
     }
     wanted = {
-        seen.networks[spec.network].parent
-        for spec in specs
-        if spec.state != ABSENT and spec.network in seen.networks
+        seen.networks[spec.network].parent for spec in specs if spec.state != ABSENT and spec.network in seen.networks
     }
     return _children(seen) if wanted - used else None
 
@@ -434,9 +429,7 @@ def _children(seen: Observed) -> dict[int, tuple[Child, ...]]:
     return {index: tuple(children) for index, children in found.items()}
 
 
-def _add_children(
-    found: dict[int, list[Child]], links: Iterable[Link], host_number: int | None, words: str
-) -> None:
+def _add_children(found: dict[int, list[Child]], links: Iterable[Link], host_number: int | None, words: str) -> None:
     for link in links:
         if link.kind in _ON_A_PARENT and link.parent_index is not None and link.parent_nsid == host_number:
             found.setdefault(link.parent_index, []).append(Child(link, words))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Network,
     Parent,
@@ -17,7 +18,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     parent_mark,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import sub_interface
 
@@ -51,7 +51,9 @@ def check_usable(host: Host, name: str) -> None:
         )
     if link.port_kind in _PORTS and link.master is not None:
         master = next((other.name for other in host.links.values() if other.index == link.master), "?")
-        raise ValueError(f"parent '{name}' is a port of the {_PORTS[link.port_kind]} '{master}'; name '{master}' as parent")
+        raise ValueError(
+            f"parent '{name}' is a port of the {_PORTS[link.port_kind]} '{master}'; name '{master}' as parent"
+        )
 
 
 def to_make(host: Host, name: str, planned: Mapping[str, Parent]) -> Parent:
@@ -70,7 +72,9 @@ def to_make(host: Host, name: str, planned: Mapping[str, Parent]) -> Parent:
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
     taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, ETH_P_8021Q)), None)
     if taken and taken.name != working_name(parent_mark(name)):
-        raise ValueError(f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent")
+        raise ValueError(
+            f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
+        )
     other = next((made.name for made in planned.values() if (made.base, made.vlan_id) == (base, vlan_id)), name)
     if other != name:
         raise ValueError(f"parent '{name}' cannot be made: '{other}' is to carry VLAN {vlan_id} of '{base}'")

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, links
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
     FAMILIES,
@@ -27,21 +28,17 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     endpoint_mark,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.parents import foreign_child
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     Drop,
     KernelStep,
-    MakeLink,
     MakeNamespace,
     Plan,
     Put,
     RemoveLink,
     RemoveNamespace,
-    RouteSpec,
-    SetUp,
     Settle,
     StoreStep,
 )
@@ -69,6 +66,30 @@ class Room:
     to_be_made: bool = False
 
 
+class Rows(dict[Key, Endpoint]):
+    """Endpoints by key, and the same by target."""
+
+    def __init__(self, rows: Mapping[Key, Endpoint]) -> None:
+        super().__init__()
+        self._at: dict[Target, dict[Key, Endpoint]] = {}
+        for row in rows.values():
+            self.put(row)
+
+    def put(self, row: Endpoint) -> None:
+        self.take(row.key)
+        self[row.key] = row
+        self._at.setdefault(row.target, {})[row.key] = row
+
+    def take(self, key: Key) -> Endpoint | None:
+        row = self.pop(key, None)
+        if row is not None:
+            del self._at[row.target][key]
+        return row
+
+    def at(self, target: Target) -> Iterable[Endpoint]:
+        return self._at.get(target, {}).values()
+
+
 @dataclass
 class _Work:
     """What planning keeps count of; only this file sees it."""
@@ -76,7 +97,7 @@ class _Work:
     seen: Observed
     networks: Mapping[str, Network]
     book: Book
-    endpoints: dict[Key, Endpoint]
+    endpoints: Rows
     namespaces: dict[str, MadeNamespace]
     rooms: dict[Any, Room] = field(default_factory=dict)
     macs: dict[tuple[str, str], Key] = field(default_factory=dict)
@@ -88,6 +109,8 @@ class _Work:
     refused: list[str] = field(default_factory=list)
     checked_parents: set[str] = field(default_factory=set)
     left: list[tuple[str, Endpoint]] = field(default_factory=list)
+    released: dict[tuple[str, str, int], Allocation] = field(default_factory=dict)
+    unlinked: set[tuple[Target, int]] = field(default_factory=set)
     parents_to_come: frozenset[str] = frozenset()
 
 
@@ -111,7 +134,7 @@ def plan(
         seen,
         networks,
         Book(networks, seen.allocations, seen.free),
-        dict(seen.endpoints),
+        Rows(seen.endpoints),
         dict(seen.namespaces),
         parents_to_come=frozenset(parents_to_come),
     )
@@ -173,7 +196,7 @@ def _attempt(work: _Work, function: Any, spec: EndpointSpec, *arguments: Any) ->
 
 
 def _leave(work: _Work, item: str, key: Key) -> None:
-    row = work.endpoints.pop(key, None)
+    row = work.endpoints.take(key)
     if row is None:
         work.outcomes[key] = Outcome(key, None, {})
         return
@@ -184,8 +207,8 @@ def _leave(work: _Work, item: str, key: Key) -> None:
         for allocation in work.book.rows(row.network, ENDPOINT, row.name, family):
             _release(work, item, allocation)
     work.left.append((item, row))
-    if row.mac_address:
-        work.macs = {place: owner for place, owner in work.macs.items() if owner != key}
+    if row.mac_address and row.network in work.seen.networks:
+        work.macs.pop((work.seen.networks[row.network].parent, row.mac_address), None)
     work.outcomes[key] = Outcome(key, None, {})
 
 
@@ -195,10 +218,14 @@ def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) ->
         space = work.seen.space_of(target)
         link = space and _own_link(space, row.key)
         if link:
-            mark = endpoint_mark(*row.key)
-            work.kernel.append(RemoveLink(item, target, link.index, link.name, mark))
+            _remove_link(work, item, target, row.key, link)
             _room(work, target).names.discard(link.name)
             _forget_default(_room(work, target), row.key, link.index)
+
+
+def _remove_link(work: _Work, item: str, target: Target, key: Key, link: Link) -> None:
+    work.unlinked.add((target, link.index))
+    work.kernel.append(RemoveLink(item, target, link.index, link.name, endpoint_mark(*key)))
 
 
 def _own_link(space: Space, key: Key) -> Link | None:
@@ -210,6 +237,7 @@ def _own_link(space: Space, key: Key) -> Link | None:
 
 def _release(work: _Work, item: str, allocation: Allocation) -> None:
     work.book.release(allocation)
+    work.released[allocation.network, allocation.owner, allocation.family] = allocation
     work.after.append(Drop(allocation, item))
     work.actions.append(
         Action("release", "address", str(allocation.address), {"owner": {"before": allocation.owner, "after": None}})
@@ -220,15 +248,15 @@ def _vacate(work: _Work, item: str, row: Endpoint) -> None:
     """Plans to take away a namespace of ours when its last endpoint leaves, unless others live in it."""
     target = row.target
     made = work.namespaces.get(target.value) if target.kind == "netns" else None
-    if made is None or any(other.target == target for other in work.endpoints.values()):
+    if made is None or any(work.endpoints.at(target)):
         return
     space = work.seen.space_of(target)
     work.namespaces.pop(target.value, None)
     work.after.append(Drop(made, item))
     if space is None or not is_ours(made, space, work.seen.host.boot_id):
         return
-    ours = {step.index for step in work.kernel if isinstance(step, RemoveLink) and step.space == target}
-    if space.inode in work.seen.busy or any(not link.loopback and link.index not in ours for link in space.links):
+    foreign = (link for link in space.links if not link.loopback and (target, link.index) not in work.unlinked)
+    if space.inode in work.seen.busy or any(foreign):
         return
     work.actions.append(Action("remove", "namespace", target.value))
     work.kernel.append(RemoveNamespace(item, target))
@@ -250,13 +278,17 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
         raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
     if spec.mac_address and not network.own_mac:
         reason = f"{network.driver_name} {network.mode}" if network.lone else network.driver_name
-        raise ValueError(f"mac_address {spec.mac_address} cannot be had: a link of {reason} has its parent's MAC address")
+        raise ValueError(
+            f"mac_address {spec.mac_address} cannot be had: a link of {reason} has its parent's MAC address"
+        )
     for family in FAMILIES:
         address = spec.address(family)
         if address is None:
             continue
         if not network.of_family(family):
-            raise ValueError(f"ipv{family}_address {address} cannot be had: network '{network.name}' has no IPv{family} subnet")
+            raise ValueError(
+                f"ipv{family}_address {address} cannot be had: network '{network.name}' has no IPv{family} subnet"
+            )
         rows = work.book.rows(network.name, ENDPOINT, spec.name, family)
         if address not in (row.address for row in rows):
             try:
@@ -280,7 +312,9 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     old = work.endpoints.get(spec.key)
     _check_parent(work, network)
     if network.lone and any(key[0] == network.name and key != spec.key for key in work.endpoints):
-        raise ValueError(f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only")
+        raise ValueError(
+            f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only"
+        )
     room = _enter(work, spec)
     moved = old is not None and (old.target != spec.target or spec.key in work.seen.former)
     if moved:
@@ -303,7 +337,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     )
     if moved:
         work.left.append((spec.item, old))
-    work.endpoints[spec.key] = row
+    work.endpoints.put(row)
     _steps(work, spec, network, old, row, addresses, room, None if wrong else link, moved, wrong, verb)
     work.outcomes[spec.key] = Outcome(spec.key, row, addresses)
 
@@ -407,7 +441,7 @@ def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, A
 
 def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None) -> str:
     taken = room.names - ({link.name} if link else set())
-    taken |= {row.ifname for row in work.endpoints.values() if row.target == spec.target and row.key != spec.key}
+    taken |= {row.ifname for row in work.endpoints.at(spec.target) if row.key != spec.key}
     name = spec.ifname or (old.ifname if old else None)
     if name is None:
         name = next(f"eth{number}" for number in range(len(taken) + 1) if f"eth{number}" not in taken)
@@ -445,17 +479,7 @@ def _kept_mac(work: _Work, spec: EndpointSpec, old: Endpoint | None) -> str | No
     return None if old.mac_address == _derived_mac(spec.key, before) else old.mac_address
 
 
-# --- routes ---------------------------------------------------------------------------------------------------
-
-
-def default_route_of(network: Network, address: Allocation) -> RouteSpec | None:
-    """The default route that an endpoint of this network can carry; None where there is none to carry."""
-    if network.routed:
-        return RouteSpec(address.family, None)
-    subnet = network.subnet_of(address.address)
-    if network.isolated or subnet is None or subnet.gateway is None:
-        return None
-    return RouteSpec(address.family, subnet.gateway, onlink=subnet.gateway not in subnet.network)
+# --- default routes ---------------------------------------------------------------------------------------------------
 
 
 def _default_route(
@@ -470,7 +494,7 @@ def _default_route(
 ) -> tuple[int, ...]:
     """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
     has a default route; the first in a list wins."""
-    possible = [family for family, address in addresses.items() if default_route_of(network, address)]
+    possible = [family for family, address in addresses.items() if links.default_route_of(network, address)]
     if spec.default_route is False:
         return ()
     if spec.default_route and not possible:
@@ -493,8 +517,8 @@ def _default_route(
 
 def _default_elsewhere(work: _Work, spec: EndpointSpec, family: int) -> tuple[Key, str] | None:
     """Another endpoint that carries the default route of this target, even if its link is not there just now."""
-    for row in work.endpoints.values():
-        if row.target == spec.target and row.key != spec.key and family in row.default_route:
+    for row in work.endpoints.at(spec.target):
+        if row.key != spec.key and family in row.default_route:
             return row.key, f"by endpoint '{row.name}' of network '{row.network}'"
     return None
 
@@ -517,12 +541,17 @@ def _steps(
 ) -> None:
     space = room.space
     changes = _row_changes(old, row)
+    former = {f: work.released[(*row.key, f)] for f in FAMILIES if (*row.key, f) in work.released}
+    mtu = links.mtu_of(network, work.seen.host.links.get(network.parent))
+    wanted = links.Wanted(spec.item, network, row, addresses, mtu, former)
     if link is None:
-        _make(work, spec, network, row, addresses, room)
+        if space is not None:
+            _clear_way(work, spec, space)
+        work.kernel += links.made(wanted, loopback_up=not room.lo_up)
         action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
         work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
     else:
-        step, found = _differences(work, spec, network, row, addresses, room, link)
+        step, found = links.differences(wanted, space, link, room.lo_up)
         if not step.empty:
             work.kernel.append(step)
         if not step.empty or changes:
@@ -531,9 +560,7 @@ def _steps(
     if link is None or (old is not None and old != row):
         work.before.append(Put(replace(row, cookie=None, boot_id="") if link is None else row))
         work.after.append(Settle(row, spec.item))
-    room.lo_up = room.lo_up or link is None
-    if space is not None and link is None:
-        _clear_way(work, spec, space)
+    room.lo_up = True
 
 
 def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any]]:
@@ -551,205 +578,5 @@ def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any
 def _clear_way(work: _Work, spec: EndpointSpec, space: Space) -> None:
     """A link of this endpoint that cannot stay (another kind or parent, or half made) goes before the new one comes."""
     present = _own_link(space, spec.key)
-    if present and not any(
-        isinstance(step, RemoveLink) and step.space == spec.target and step.index == present.index for step in work.kernel
-    ):
-        mark = endpoint_mark(*spec.key)
-        work.kernel.append(RemoveLink(spec.item, spec.target, present.index, present.name, mark))
-
-
-def _make(
-    work: _Work,
-    spec: EndpointSpec,
-    network: Network,
-    row: Endpoint,
-    addresses: Mapping[int, Allocation],
-    room: Room,
-) -> None:
-    mark = endpoint_mark(*row.key)
-    attributes = network.driver.attributes(network.mode, network.flag)
-    name = working_name(mark)
-    work.kernel.append(
-        MakeLink(spec.item, spec.target, name, network.driver.kind, network.parent, attributes, _mtu(work, network), row.mac_address)
-    )
-    work.kernel.append(
-        SetUp(
-            item=spec.item,
-            space=spec.target,
-            link=name,
-            name=row.ifname,
-            rename=True,
-            mark=mark,
-            up=True,
-            sysctls=_sysctls(network, row, addresses),
-            addresses=_interfaces(network, addresses),
-            routes=_routes(network, row, addresses),
-            loopback_up=not room.lo_up,
-        )
-    )
-
-
-def _mtu(work: _Work, network: Network) -> int | None:
-    """The MTU of a link: as asked for, but never above the parent's; else the parent's."""
-    parent = work.seen.host.links.get(network.parent)
-    if parent is None:
-        return network.mtu
-    return min(network.mtu, parent.mtu) if network.mtu else parent.mtu
-
-
-def _interfaces(network: Network, addresses: Mapping[int, Allocation]) -> tuple[tuple[Any, int], ...]:
-    found = []
-    for allocation in addresses.values():
-        subnet = network.subnet_of(allocation.address)
-        if subnet is not None:
-            found.append((allocation.address, subnet.network.prefixlen))
-    return tuple(found)
-
-
-def _routes(network: Network, row: Endpoint, addresses: Mapping[int, Allocation]) -> tuple[RouteSpec, ...]:
-    routes = (default_route_of(network, addresses[family]) for family in row.default_route if family in addresses)
-    return tuple(route for route in routes if route is not None)
-
-
-def _sysctls(network: Network, row: Endpoint, addresses: Mapping[int, Allocation]) -> dict[str, str]:
-    """The interface's own IPv6 settings; ``conf`` of the link's present name is put before them by apply."""
-    settings = {"disable_ipv6": "0" if network.of_family(6) else "1"}
-    if any(route.family == 6 and route.gateway for route in _routes(network, row, addresses)):
-        # With a default route of ours none is taken from router advertisements.
-        settings["accept_ra_defrtr"] = "0"
-    return settings
-
-
-def _differences(
-    work: _Work,
-    spec: EndpointSpec,
-    network: Network,
-    row: Endpoint,
-    addresses: Mapping[int, Allocation],
-    room: Room,
-    link: Link,
-) -> tuple[SetUp, dict[str, dict[str, Any]]]:
-    """What of an existing link has to be written, and the same in words."""
-    space = room.space
-    changes: dict[str, dict[str, Any]] = {}
-    written: dict[str, Any] = {}
-
-    def differs(name: str, before: Any, after: Any) -> bool:
-        if before == after:
-            return False
-        changes[name] = {"before": before, "after": after}
-        return True
-
-    rename = differs("ifname", link.name, row.ifname)
-    if rename:
-        written.update(rename=True, mark=endpoint_mark(*row.key), up=True)
-    if differs("up", link.up, True):
-        written["up"] = True
-    mtu = _mtu(work, network)
-    if mtu is not None and differs("mtu", link.mtu, mtu):
-        written["mtu"] = mtu
-    if row.mac_address and differs("mac_address", link.mac, row.mac_address):
-        written["mac_address"] = row.mac_address
-    for setting, word in ((network.driver.mode, network.mode), (network.driver.flag, network.flag)):
-        if setting and differs(setting.option, setting.word(attribute(link, setting.attribute, setting.format)), word):
-            written.update(
-                kind=network.driver.kind, attributes=network.driver.attributes(network.mode, network.flag)
-            )
-    for name, value in _sysctls(network, row, addresses).items():
-        now = getattr(link.ipv6_conf, name)
-        if now is not None and differs(name, str(now), value):
-            written.setdefault("sysctls", {})[name] = value
-    _address_differences(work, network, addresses, space, link, rename or not link.up, differs, written)
-    _route_differences(network, row, addresses, space, link, rename or not link.up, differs, written)
-    if not room.lo_up:
-        written["loopback_up"] = differs("loopback_up", False, True)
-        room.lo_up = True
-    return SetUp(spec.item, spec.target, link.name, row.ifname, **written), changes
-
-
-def _address_differences(
-    work: _Work,
-    network: Network,
-    addresses: Mapping[int, Allocation],
-    space: Space,
-    link: Link,
-    bounced: bool,
-    differs: Any,
-    written: dict[str, Any],
-) -> None:
-    """Addresses to add, and those that the endpoint had until this run; others on the link are not ours."""
-    now = {(addressing.parse_address(a.address), a.prefixlen) for a in space.addresses if a.index == link.index}
-    off, on = [], []
-    former = {
-        step.row.family: step.row
-        for step in work.after
-        if isinstance(step, Drop) and isinstance(step.row, Allocation)
-        for own in addresses.values()
-        if (step.row.network, step.row.owner, step.row.family) == (own.network, own.owner, own.family)
-    }
-    for address, prefixlen in _interfaces(network, addresses):
-        old = former.get(address.version)
-        gone = [pair for pair in now if old is not None and pair[0] == old.address]
-        # The same address with another prefix length is ours, too: the subnet was given anew.
-        gone += [pair for pair in now if pair[0] == address and pair[1] != prefixlen]
-        before = next((str(pair[0]) + f"/{pair[1]}" for pair in gone), None)
-        present = (address, prefixlen) in now
-        if not present or gone:
-            before = before or (f"{address}/{prefixlen}" if present else None)
-            differs(f"ipv{address.version}_address", before, f"{address}/{prefixlen}")
-        # Going down to be renamed or up again takes the IPv6 addresses from the link.
-        if not present or (bounced and address.version == 6):
-            on.append((address, prefixlen))
-        off += gone
-    if off:
-        written["addresses_off"] = tuple(off)
-    if on:
-        written["addresses"] = tuple(on)
-
-
-def _route_differences(
-    network: Network,
-    row: Endpoint,
-    addresses: Mapping[int, Allocation],
-    space: Space,
-    link: Link,
-    bounced: bool,
-    differs: Any,
-    written: dict[str, Any],
-) -> None:
-    """The default routes by this link; a second one by it contradicts what we manage and goes."""
-    wanted = {route.family: route for route in _routes(network, row, addresses)}
-    off, on = [], []
-    for family in FAMILIES:
-        now = [
-            RouteSpec(family, addressing.parse_address(route.gateway) if route.gateway else None, route.onlink)
-            for route in space.routes
-            if route.family == family and route.destination == "default" and route.index == link.index
-            and not (family == 6 and route.protocol == RTPROT_RA)
-        ]
-        want = wanted.get(family)
-        stray = [route for route in now if route != want]
-        off += stray
-        if want and (want not in now or bounced or _reset(written, family)):
-            on.append(want)
-        if stray or (want and want not in now):
-            differs(f"ipv{family}_default_route", [_word(route) for route in now], [_word(want)] if want else [])
-        if want in now and _reset(written, family):
-            off.append(want)
-    if off:
-        written["routes_off"] = tuple(off)
-    if on:
-        written["routes"] = tuple(on)
-
-
-# include/uapi/linux/rtnetlink.h; such a route comes from a router advertisement and is not ours.
-RTPROT_RA = 9
-
-
-def _reset(written: Mapping[str, Any], family: int) -> bool:
-    """Whether an address of the family is taken off the link, which may take routes with it."""
-    return any(address.version == family for address, _prefixlen in written.get("addresses_off", ()))
-
-
-def _word(route: RouteSpec) -> str:
-    return f"via {route.gateway}" if route.gateway else "dev"
+    if present and (spec.target, present.index) not in work.unlinked:
+        _remove_link(work, spec.item, spec.target, spec.key, present)

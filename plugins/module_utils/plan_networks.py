@@ -174,7 +174,9 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
     if driver.kind in work.seen.missing_drivers:
         raise ValueError(_no_driver(driver.kind, driver.module))
     mode, flag = (
-        None if setting is None else (spec.settings or {}).get(setting.option) or (kept if same_driver else setting.default)
+        None
+        if setting is None
+        else (spec.settings or {}).get(setting.option) or (kept if same_driver else setting.default)
         for setting, kept in ((driver.mode, old.mode if old else None), (driver.flag, old.flag if old else None))
     )
     internal = spec.internal if spec.internal is not None else bool(old and old.internal)
@@ -257,14 +259,18 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
         _mend_parent(work, spec, network, made)
     elif link is not None:
         if made is not None:
-            work.warnings.append(f"{spec.item}: parent '{made.name}' was made anew by somebody else; it is used, and no longer ours")
+            work.warnings.append(
+                f"{spec.item}: parent '{made.name}' was made anew by somebody else; it is used, and no longer ours"
+            )
             work.before.append(Drop(work.parents.pop(made.name)))
         parents.check_usable(work.seen.host, network.parent)
         warning = parents.misnamed(work.seen.host, network.parent)
         work.warnings += [f"{spec.item}: {warning}"] if warning else []
     else:
         row = made or (
-            Parent(network.parent) if network.isolated else parents.to_make(work.seen.host, network.parent, work.parents)
+            Parent(network.parent)
+            if network.isolated
+            else parents.to_make(work.seen.host, network.parent, work.parents)
         )
         if made is not None and row.base is not None:
             parents.to_make(work.seen.host, row.name, {})
@@ -285,7 +291,13 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
     work.to_come.add(row.name)
     work.before.append(Put(row))
     work.kernel.append(
-        MakeParent(spec.item, row, VLAN_PROTOCOLS["802.1q"], up=base is None or base.up, mtu=network.mtu if base is None else None)
+        MakeParent(
+            spec.item,
+            row,
+            VLAN_PROTOCOLS["802.1q"],
+            up=base is None or base.up,
+            mtu=network.mtu if base is None else None,
+        )
     )
     work.actions.append(Action(verb, "parent", row.name))
     _touch_all_on(work, row.name)
@@ -298,7 +310,9 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
     if made.base and parents.vlan_of(link)[:2] != (base and base.index, made.vlan_id):
         lost = parents.lost_with(work.seen, made.name)
         if lost:
-            raise ValueError(f"parent '{made.name}' was altered and would have to be made anew, but {lost} would be lost")
+            raise ValueError(
+                f"parent '{made.name}' was altered and would have to be made anew, but {lost} would be lost"
+            )
         work.kernel.append(RemoveLink(spec.item, None, link.index, link.name, parent_mark(made.name)))
         _make_parent(work, spec, network, made, "rebuild")
         return
@@ -310,7 +324,9 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
         changes["mtu"] = {"before": link.mtu, "after": mtu}
     if changes:
         work.kernel.append(
-            ChangeParent(spec.item, made.name, up=True if "up" in changes else None, mtu=mtu if "mtu" in changes else None)
+            ChangeParent(
+                spec.item, made.name, up=True if "up" in changes else None, mtu=mtu if "mtu" in changes else None
+            )
         )
         work.actions.append(Action("repair", "parent", made.name, changes))
         _touch_all_on(work, made.name)
@@ -346,7 +362,9 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         if lost:
             users = {n.name for n in work.seen.networks.values() if n.parent == name}
             item = next((spec.item for spec in specs if spec.name in users), f"parent '{name}'")
-            work.refused.append(f"{item}: parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")
+            work.refused.append(
+                f"{item}: parent '{name}' cannot be removed: {lost} would be lost with it; remove that first"
+            )
             continue
         work.actions.append(Action("remove", "parent", name))
         work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, name, parent_mark(name)))
@@ -367,7 +385,9 @@ def _check_company(work: _Work, spec: NetworkSpec) -> None:
         if child:
             raise ValueError(child)
         if network.mtu and network.mtu > link.mtu and network.parent not in work.parents:
-            raise ValueError(f"mtu {network.mtu} is above that of parent '{link.name}' ({link.mtu}); raise the parent's first")
+            raise ValueError(
+                f"mtu {network.mtu} is above that of parent '{link.name}' ({link.mtu}); raise the parent's first"
+            )
     if network.routed:
         _check_routed(work, spec, network)
     _check_addresses(work, network)
@@ -383,7 +403,9 @@ def _check_beside(network: Network, other: Network) -> None:
             f"links of a parent; asked for is {network.mode}/{network.flag}. Use the same, or another parent"
         )
     if network.lone or other.lone:
-        raise ValueError(f"{where}, and {network.driver_name} {(network if network.lone else other).mode} wants a parent for itself")
+        raise ValueError(
+            f"{where}, and {network.driver_name} {(network if network.lone else other).mode} wants a parent for itself"
+        )
     for subnet in network.subnets:
         for theirs in other.subnets:
             if subnet.family != theirs.family or not subnet.network.overlaps(theirs.network):
@@ -404,7 +426,9 @@ def _check_routed(work: _Work, spec: NetworkSpec, network: Network) -> None:
     host = work.seen.host
     for subnet in network.subnets:
         for name in host.links:
-            own = next((n for n in host.subnets_of(name) if n.version == subnet.family and n.overlaps(subnet.network)), None)
+            own = next(
+                (n for n in host.subnets_of(name) if n.version == subnet.family and n.overlaps(subnet.network)), None
+            )
             if own and not host.links[name].loopback:
                 raise ValueError(
                     f"subnet {subnet.network} overlaps {own}, the host's own on '{name}'; in mode {network.mode} "

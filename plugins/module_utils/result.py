@@ -11,6 +11,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils.links import default_route_of, mtu_of
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     VLAN_PROTOCOLS,
@@ -22,7 +23,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
 from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
-from ansible_collections.netops.underlay.plugins.module_utils.plan_endpoints import default_route_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
 DUMMY_MTU = 1500
@@ -84,14 +84,16 @@ def endpoint(
     if predicted or link is None:
         parent = host.links.get(item.parent) if item else None
         mac = row.mac_address or (parent.mac if attached and parent else None)
-        mtu = _predicted_mtu(item, parent) if attached and item else None
+        mtu = mtu_of(item, parent) if attached and item else None
         ifname = row.ifname
     else:
         mac, mtu, ifname = link.mac, link.mtu, link.name
     # Of an attached link the kernel is asked what it has; of one that is not there, the store what is held for it.
-    on = None if predicted or link is None else {
-        (found.address, found.prefixlen) for found in space.addresses if found.index == link.index
-    }
+    on = (
+        None
+        if predicted or link is None
+        else {(found.address, found.prefixlen) for found in space.addresses if found.index == link.index}
+    )
     routes = _routes(row, item, addresses) if item else []
     if not predicted:
         routes = [route for route in routes if link and _is_there(route, link.index, space)]
@@ -110,12 +112,6 @@ def endpoint(
         "aliases": [],
         "state": "attached" if attached else "waiting",
     }
-
-
-def _predicted_mtu(item: Network, parent: Any) -> int | None:
-    if parent is None:
-        return item.mtu
-    return min(item.mtu, parent.mtu) if item.mtu else parent.mtu
 
 
 def _interface(
@@ -143,7 +139,9 @@ def _routes(row: Endpoint, item: Network, addresses: Mapping[int, Allocation]) -
             continue
         default = default_route_of(item, allocation) if family in row.default_route else None
         if default:
-            routes.append({"destination": "default", "gateway": default.gateway and str(default.gateway), "family": family})
+            routes.append(
+                {"destination": "default", "gateway": default.gateway and str(default.gateway), "family": family}
+            )
         if subnet.network.num_addresses > 1:
             routes.append({"destination": str(subnet.network), "gateway": None, "family": family})
     return [{**route, "family": f"ipv{route['family']}"} for route in routes]
@@ -159,7 +157,11 @@ def _is_there(route: Mapping[str, Any], index: int, space: Space | None) -> bool
 def address(allocation: Allocation) -> dict[str, Any]:
     """An address and its owner."""
     return _address(
-        allocation.network, allocation.owner, str(allocation.address), allocation.family, allocation.kind,
+        allocation.network,
+        allocation.owner,
+        str(allocation.address),
+        allocation.family,
+        allocation.kind,
         allocation.description,
     )
 

@@ -98,7 +98,9 @@ def _check_purge(params: Mapping[str, Any], plural: str, scope: object = None) -
         raise Refused([f"purge goes with the list '{plural}': what is not in it is removed"])
     if purge and not params[plural] and scope is None and not params.get("purge_all"):
         raise Refused(
-            [f"'{plural}' is empty and purge is true: this would remove everything; set purge_all to true if that is meant"]
+            [
+                f"'{plural}' is empty and purge is true: this would remove everything; set purge_all to true if that is meant"
+            ]
         )
     return purge
 
@@ -146,10 +148,23 @@ def _absent_network(name: str) -> Result:
 
 
 _NETWORK_KEYS = dict.fromkeys(
-    (
-        "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "
-        "ipam_config labels state"
-    ).split()
+    [
+        "name",
+        "driver",
+        "parent",
+        "parent_created",
+        "vlan_id",
+        "vlan_protocol",
+        "mode",
+        "flag",
+        "mtu",
+        "internal",
+        "enable_ipv4",
+        "enable_ipv6",
+        "ipam_config",
+        "labels",
+        "state",
+    ]
 )
 
 
@@ -190,7 +205,9 @@ def _verify(expected: Mapping[Any, Result], found: Mapping[Any, Result], kind: s
         if value is not None and found.get(name, {}).get(field) != value
     ]
     if wrong:
-        raise UnderlayError("\n".join([*wrong, "Something else on this host changes the same links; find it, then run again"]))
+        raise UnderlayError(
+            "\n".join([*wrong, "Something else on this host changes the same links; find it, then run again"])
+        )
 
 
 # --- endpoints ------------------------------------------------------------------------------------------------
@@ -248,7 +265,12 @@ def _present(
 def _predicted(seen: Observed, outcomes: Mapping[Any, Outcome]) -> dict[Any, Result]:
     return {
         key: result.endpoint(
-            outcome.row, seen.networks.get(key[0]), outcome.addresses, seen.host, seen.space_of(outcome.row.target), True
+            outcome.row,
+            seen.networks.get(key[0]),
+            outcome.addresses,
+            seen.host,
+            seen.space_of(outcome.row.target),
+            True,
         )
         for key, outcome in outcomes.items()
         if outcome.row is not None
@@ -273,9 +295,21 @@ def _absent_endpoint(network: str, name: str) -> Result:
 
 
 _ENDPOINT_KEYS = dict.fromkeys(
-    (
-        "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases state"
-    ).split()
+    [
+        "network",
+        "name",
+        "driver",
+        "target",
+        "ifname",
+        "mac_address",
+        "mtu",
+        "ipv4",
+        "ipv6",
+        "routes",
+        "default_route",
+        "aliases",
+        "state",
+    ]
 )
 
 
@@ -286,7 +320,9 @@ def addresses(module: Any, own_options: Iterable[str]) -> Result:
     """vlan_ipam."""
     items = spec.items_of(module.params, "addresses", own_options, key="owner", shared=("state", "network"))
     specs = spec.collect(items, spec.address_spec)
-    spec.unique(specs, lambda item: (item.network, item.owner, item.family), "an address of this owner, network and family")
+    spec.unique(
+        specs, lambda item: (item.network, item.owner, item.family), "an address of this owner, network and family"
+    )
     with _opened(module) as kept:
         seen = observe.for_addresses(kept, specs)
         plan, outcomes = plan_addresses.plan(seen, specs)
@@ -301,9 +337,7 @@ def addresses(module: Any, own_options: Iterable[str]) -> Result:
     }
     return {
         **result.of_plan(plan),
-        "addresses": [
-            result.address(row) if row else _absent_address(item) for item, row in zip(specs, outcomes)
-        ],
+        "addresses": [result.address(row) if row else _absent_address(item) for item, row in zip(specs, outcomes)],
         "diff": result.diff(before, after),
     }
 
@@ -313,7 +347,7 @@ def _address_label(row: Allocation) -> str:
 
 
 def _absent_address(item: Any) -> Result:
-    keys = dict.fromkeys("network owner address family kind description expires state".split())
+    keys = dict.fromkeys(["network", "owner", "address", "family", "kind", "description", "expires", "state"])
     return result.absent(keys, network=item.network, owner=item.owner, family=f"ipv{item.family}")
 
 
@@ -339,9 +373,7 @@ def endpoints_info(module: Any) -> Result:
         seen = observe.everything(kept)
         held = kept.allocations(network=network, owner=name)
     rows = {
-        key: row
-        for key, row in sorted(seen.endpoints.items())
-        if network in (None, key[0]) and name in (None, key[1])
+        key: row for key, row in sorted(seen.endpoints.items()) if network in (None, key[0]) and name in (None, key[1])
     }
     seen = observe.spaces_of(seen, {row.target for row in rows.values()})
     return {"changed": False, "endpoints": list(_present(seen, rows, rows, held).values())}

@@ -18,7 +18,7 @@ except ImportError:  # told to the user by requirements.check(), which runs befo
     EUI = None
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import Target
@@ -93,6 +93,7 @@ class AddressSpec:
 
 
 Spec = TypeVar("Spec")
+Value = TypeVar("Value")
 
 
 def items_of(
@@ -106,7 +107,7 @@ def items_of(
     if params.get(plural) is None:
         if params.get(key) is None:
             raise Refused([f"give either '{key}' (one item) or '{plural}' (a list of items)"])
-        return [(f"{key} '{params[key]}'", {option: params.get(option) for option in own_options})]
+        return [(f"{key} {shown(params[key])}", {option: params.get(option) for option in own_options})]
     stray = [option for option in given if option not in shared]
     if stray:
         raise Refused(
@@ -115,7 +116,8 @@ def items_of(
     items = []
     for index, entry in enumerate(params[plural]):
         options = {**entry, **{name: params[name] for name in shared if entry.get(name) is None}}
-        items.append((f"{plural}[{index}] ({entry.get(key)})", options))
+        label = str(entry.get(key))
+        items.append((f"{plural}[{index}] ({label if _NAME.fullmatch(label) else shown(label)})", options))
     return items
 
 
@@ -201,10 +203,12 @@ def _driver_settings(options: Mapping[str, Any]) -> tuple[str | None, dict[str, 
 
 def parent_name(text: str) -> str:
     """A name that the kernel takes for a link (net/core/dev.c, ``dev_valid_name``), or an error."""
-    if not text or text in (".", "..") or re.search(r"[\s/:\x00-\x1f\x7f]", text):
-        raise ValueError(f"parent {text!r} is not the name of a link")
-    if len(text) > IFNAME_MAX:
-        raise ValueError(f"parent '{text}' has {len(text)} characters; the name of a link has at most {IFNAME_MAX}")
+    if not text.isprintable() or text in ("", ".", "..") or re.search(r"[\s/:]", text):
+        raise ValueError(f"parent {shown(text)} is not the name of a link")
+    if len(text.encode()) > IFNAME_MAX:
+        raise ValueError(
+            f"parent {shown(text)} has {len(text.encode())} bytes; the name of a link has at most {IFNAME_MAX}"
+        )
     return text
 
 
@@ -245,14 +249,14 @@ def _subnets(entries: Sequence[Mapping[str, Any]] | None, warnings: list[str]) -
 
 
 def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
-    network, had_host_bits = addressing.parse_subnet(entry["subnet"])
+    network, had_host_bits = _of_option("subnet", lambda: addressing.parse_subnet(entry["subnet"]))
     if had_host_bits:
         warnings.append(f"subnet {entry['subnet']} has host bits set; the network is {network}")
     gateway = _gateway(entry.get("gateway"), network)
     ip_range = _range(entry.get("ip_range"), network)
     auxiliary = []
     for name, text in sorted((entry.get("aux_addresses") or {}).items()):
-        address = addressing.parse_address(str(text))
+        address = _of_option(f"aux_addresses: {name}", lambda text=text: addressing.parse_address(str(text)))
         reason = addressing.unusable_in(network, address)
         if reason:
             raise ValueError(f"aux_addresses: {name} {address} cannot be used: {reason}")
@@ -269,7 +273,7 @@ def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | Non
         return addressing.default_gateway(network)
     if text == addressing.NO_GATEWAY:
         return None
-    gateway = addressing.parse_address(text, network.version)
+    gateway = _of_option("gateway", lambda: addressing.parse_address(text, network.version))
     # A subnet of one address has no room for its gateway: that one is reached on the link without a subnet.
     reason = None if network.num_addresses == 1 else addressing.unusable_in(network, gateway)
     if reason:
@@ -280,7 +284,7 @@ def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | Non
 def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetwork | None:
     if text is None:
         return None
-    ip_range, _had_host_bits = addressing.parse_subnet(text)
+    ip_range, _had_host_bits = _of_option("ip_range", lambda: addressing.parse_subnet(text))
     if ip_range.version != network.version or not ip_range.subnet_of(network):
         raise ValueError(f"ip_range {ip_range} is not inside subnet {network}")
     return ip_range
@@ -346,15 +350,15 @@ def _target(options: Mapping[str, Any]) -> Target:
         if value < 1:
             raise ValueError(f"pid {value} is not a process id")
         return Target(kind, str(value))
-    if not value.startswith("/") or "\0" in value or "\n" in value:
-        raise ValueError(f"netns_path {value!r} is not an absolute path")
+    if not value.startswith("/") or not value.isprintable():
+        raise ValueError(f"netns_path {shown(value)} is not an absolute path")
     return Target(kind, value)
 
 
 def _netns(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@+:-]*", name) or len(name) > NETNS_MAX:
         raise ValueError(
-            f"netns {name!r} is not the name of a namespace: letters, digits and _.@+:- (up to {NETNS_MAX}), "
+            f"netns {shown(name)} is not the name of a namespace: letters, digits and _.@+:- (up to {NETNS_MAX}), "
             "starting with a letter, a digit or _; for a path use netns_path"
         )
     return name
@@ -364,9 +368,11 @@ def _ifname(name: str | None) -> str | None:
     if name is None:
         return None
     if len(name) > IFNAME_MAX:
-        raise ValueError(f"ifname '{name}' has {len(name)} characters; the name of a link has at most {IFNAME_MAX}")
+        raise ValueError(
+            f"ifname {shown(name)} has {len(name)} characters; the name of a link has at most {IFNAME_MAX}"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ValueError(f"ifname {name!r} is not a name for a link: letters, digits and _.- only")
+        raise ValueError(f"ifname {shown(name)} is not a name for a link: letters, digits and _.- only")
     if name in _IFNAMES_TAKEN:
         raise ValueError(f"ifname '{name}' has a meaning of its own; choose another")
     return name
@@ -378,7 +384,7 @@ def _mac(text: str | None) -> str | None:
     try:
         mac = EUI(text, version=48, dialect=mac_unix_expanded)
     except (AddrFormatError, ValueError, TypeError):
-        raise ValueError(f"mac_address {text!r} is not a MAC address such as 02:42:c0:a8:14:0a") from None
+        raise ValueError(f"mac_address {shown(text)} is not a MAC address such as 02:42:c0:a8:14:0a") from None
     if mac.words[0] & 1:
         raise ValueError(f"mac_address {mac} is a multicast address; the first octet must be even")
     if int(mac) == 0:
@@ -390,10 +396,7 @@ def _asked(options: Mapping[str, Any], option: str, family: int) -> IPAddress | 
     text = options.get(option)
     if text is None:
         return None
-    try:
-        return addressing.parse_address(text, family)
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
+    return _of_option(option, lambda: addressing.parse_address(text, family))
 
 
 # --- addresses ------------------------------------------------------------------------------------------------
@@ -406,10 +409,7 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
     """
     owner = _printable(options["owner"], "owner", OWNER_MAX)
     address = options.get("address")
-    try:
-        parsed = None if address is None else addressing.parse_address(address)
-    except ValueError as error:
-        raise ValueError(f"address: {error}") from None
+    parsed = None if address is None else _of_option("address", lambda: addressing.parse_address(address))
     family = {"ipv4": 4, "ipv6": 6}.get(options.get("family") or "")
     if family and parsed and parsed.version != family:
         raise ValueError(f"address {parsed} is not of the family {options['family']}")
@@ -419,10 +419,18 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
         network=_network_of(options),
         owner=owner,
         family=family or (parsed.version if parsed else 4),
-        state=options["state"],
+        state=ABSENT if options["state"] == ABSENT else PRESENT,
         address=parsed,
         description=None if description is None else _printable(description, "description", 1000, empty=True),
     )
+
+
+def _of_option(option: str, parse: Callable[[], Value]) -> Value:
+    """What ``parse`` gives; its error, with the option that it is about."""
+    try:
+        return parse()
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
 
 
 # --- words ----------------------------------------------------------------------------------------------------
@@ -430,15 +438,13 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
 
 def _named(text: str, what: str) -> str:
     if not _NAME.fullmatch(text):
-        shown = repr(text if len(text) <= 80 else text[:77] + "...")
         raise ValueError(
-            f"{shown} is not a {what}: a letter or digit, then letters, digits, '_', '.', '-', up to 64 characters"
+            f"{shown(text)} is not a {what}: a letter or digit, then letters, digits, '_', '.', '-', up to 64 characters"
         )
     return text
 
 
 def _printable(text: str, what: str, longest: int, empty: bool = False) -> str:
     if (not text and not empty) or len(text) > longest or not text.isprintable():
-        shown = repr(text if len(text) <= 80 else text[:77] + "...")
-        raise ValueError(f"{shown} is not a usable {what}: 1 to {longest} printable characters, one line")
+        raise ValueError(f"{shown(text)} is not a usable {what}: 1 to {longest} printable characters, one line")
     return text

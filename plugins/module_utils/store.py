@@ -95,7 +95,9 @@ class Store:
         wanted = {"network": network, "owner": owner}
         given = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(f"{column} = :{column}" for column in given) or "1"
-        rows = self._sql.execute(f"SELECT {_COLUMNS} FROM allocations WHERE {where} ORDER BY network, family, address", given)
+        rows = self._sql.execute(
+            f"SELECT {_COLUMNS} FROM allocations WHERE {where} ORDER BY network, family, address", given
+        )
         return [_allocation(row) for row in rows]
 
     def owned(self, keys: Iterable[tuple[str, str, str]]) -> list[Allocation]:
@@ -237,7 +239,8 @@ class Store:
 
     def _insert_run(self, segment: str, family: int, first: int, last: int) -> None:
         self._sql.execute(
-            "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?)", (segment, family, _blob(first, family), _blob(last, family))
+            "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?)",
+            (segment, family, _blob(first, family), _blob(last, family)),
         )
 
     def _delete_run(self, segment: str, family: int, first: int) -> None:
@@ -335,9 +338,7 @@ def _check_version(connection: sqlite3.Connection, path: str) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != APPLICATION_ID:
-        raise StoreError(
-            f"{path} is not a store of netops.underlay; move it away, or name another folder in state_dir"
-        )
+        raise StoreError(f"{path} is not a store of netops.underlay; move it away, or name another folder in state_dir")
     if version != SCHEMA_VERSION:
         age = "a newer" if version > SCHEMA_VERSION else "an older"
         raise StoreError(

@@ -201,7 +201,6 @@ done:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import run
 
 OPTIONS = {

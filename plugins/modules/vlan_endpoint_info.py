@@ -65,7 +65,6 @@ endpoints:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import run
 
 

@@ -134,7 +134,6 @@ actions:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import run
 
 OPTIONS = {

@@ -66,7 +66,6 @@ addresses:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import run
 
 

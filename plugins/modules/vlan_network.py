@@ -287,7 +287,6 @@ done:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import drivers, run
 
 OPTIONS = {

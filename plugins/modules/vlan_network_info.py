@@ -64,7 +64,6 @@ networks:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.netops.underlay.plugins.module_utils import run
 
 

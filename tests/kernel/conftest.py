@@ -155,7 +155,9 @@ class Host:
 
     def silent(self, netns: str, address: str) -> bool:
         """No reply; one try is enough, since every test has a control that gets one."""
-        return command("ip", "netns", "exec", netns, "ping", "-c2", "-i0.2", "-W1", address, check=False).returncode != 0
+        return (
+            command("ip", "netns", "exec", netns, "ping", "-c2", "-i0.2", "-W1", address, check=False).returncode != 0
+        )
 
 
 def _steady(link: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,19 @@ from .conftest import Failed, batch, command, ip
 
 NET20 = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.48.0/22", "gateway": "172.16.50.1"}]}
 NET10 = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24"}]}
-DUAL = {"parent": "eth0.30", "ipam_config": [{"subnet": "10.1.0.0/16"}, {"subnet": "2001:db8:abc9::/64", "gateway": "2001:db8:abc9::22"}]}
+DUAL = {
+    "parent": "eth0.30",
+    "ipam_config": [{"subnet": "10.1.0.0/16"}, {"subnet": "2001:db8:abc9::/64", "gateway": "2001:db8:abc9::22"}],
+}
 
 
 @pytest.fixture
 def sleeper():
     """A process in a network namespace of its own, without a name."""
     process = subprocess.Popen(["unshare", "-n", "sleep", "600"])
-    command("sh", "-c", f"until [ \"$(readlink /proc/{process.pid}/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do :; done")
+    command(
+        "sh", "-c", f'until [ "$(readlink /proc/{process.pid}/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do :; done'
+    )
     yield process.pid
     process.kill()
     process.wait()
@@ -50,7 +55,13 @@ def test_check_mode_predicts_exactly_what_then_happens(host):
     host.network("vlan30", driver="macvlan", **DUAL)
     items = [
         {"name": "a", "network": "vlan30", "netns": "a"},
-        {"name": "b", "network": "vlan30", "netns": "b", "ipv4_address": "10.1.7.7", "ipv6_address": "2001:db8:abc9::7"},
+        {
+            "name": "b",
+            "network": "vlan30",
+            "netns": "b",
+            "ipv4_address": "10.1.7.7",
+            "ipv6_address": "2001:db8:abc9::7",
+        },
         {"name": "c", "network": "vlan30", "netns": "b", "ifname": "lan0", "default_route": False},
     ]
     before = host.picture()
@@ -81,7 +92,9 @@ def test_dual_stack_addresses_and_routes_of_both_families(host):
 def test_without_an_ipv6_subnet_the_link_has_no_ipv6_at_all(host):
     host.network("vlan20", **NET20)
     host.endpoint("web1", "vlan20")
-    assert not [i for e in ip("addr", netns="web1") for i in e["addr_info"] if i["family"] == "inet6" and e["ifname"] != "lo"]
+    assert not [
+        i for e in ip("addr", netns="web1") for i in e["addr_info"] if i["family"] == "inet6" and e["ifname"] != "lo"
+    ]
 
 
 def test_macvlan_mac_follows_the_address_and_can_be_asked_for(host):
@@ -112,7 +125,10 @@ def test_several_endpoints_in_one_namespace_share_one_default_route(host):
 def test_a_namespace_with_a_default_route_keeps_it(host):
     host.network("vlan20", **NET20)
     command("ip", "netns", "add", "web1")
-    batch("link add dum0 type dummy\nlink set dum0 up\naddr add 10.99.0.1/24 dev dum0\nroute add default via 10.99.0.9\n", netns="web1")
+    batch(
+        "link add dum0 type dummy\nlink set dum0 up\naddr add 10.99.0.1/24 dev dum0\nroute add default via 10.99.0.9\n",
+        netns="web1",
+    )
     host.endpoint("web1", "vlan20")
     assert host.default_route("web1") == [("10.99.0.9", "dum0")]
     assert host.pings("web1", "172.16.50.1")
@@ -164,7 +180,7 @@ def test_a_namespace_goes_with_its_last_endpoint_if_we_made_it_and_nobody_is_in_
     host.run("vlan_endpoint", endpoints=items)
     batch("link add mine type dummy\n", netns="shared")
     process = subprocess.Popen(["ip", "netns", "exec", "busy", "sleep", "600"])
-    command("sh", "-c", f"until [ \"$(cat /proc/{process.pid}/comm)\" = sleep ]; do :; done")
+    command("sh", "-c", f'until [ "$(cat /proc/{process.pid}/comm)" = sleep ]; do :; done')
     try:
         host.endpoint("a", "vlan10", state="absent")
         assert "a" in host.namespaces()
@@ -258,7 +274,7 @@ def test_a_deleted_namespace_that_a_process_holds_gives_its_link_up(host):
     host.network("vlan20", **NET20)
     host.endpoint("web1", "vlan20")
     process = subprocess.Popen(["ip", "netns", "exec", "web1", "sleep", "600"])
-    command("sh", "-c", f"until [ \"$(cat /proc/{process.pid}/comm)\" = sleep ]; do :; done")
+    command("sh", "-c", f'until [ "$(cat /proc/{process.pid}/comm)" = sleep ]; do :; done')
     try:
         command("ip", "netns", "del", "web1")
         host.endpoint("web1", "vlan20")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import namespaces, netlink
+from ansible_collections.netops.underlay.plugins.module_utils import facts, namespaces, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.netlink import (
     AddAddress,
@@ -90,7 +90,7 @@ def web(host):
         netlink.remove_namespace("web")
 
 
-def create(channel: Channel, request: CreateLink) -> netlink.Link:
+def create(channel: Channel, request: CreateLink) -> facts.Link:
     done(channel.send([request]))
     link = channel.link(request.name)
     assert link is not None
@@ -109,20 +109,18 @@ def test_ipvlan(host, mode, flag):
     shown = ip_link("ipv0")["linkinfo"]
     # iproute2 prints its boolean names for the flags: {"private": true}
     assert (shown["info_kind"], shown["info_data"]) == ("ipvlan", {"mode": mode, flag: True})
-    assert (netlink.attribute(link, 1, "=H"), netlink.attribute(link, 2, "=H")) == numbers
+    assert (facts.attribute(link, 1, "=H"), facts.attribute(link, 2, "=H")) == numbers
 
 
 @pytest.mark.parametrize(("mode", "number"), [("private", 1), ("vepa", 2), ("bridge", 4), ("passthru", 8)])
 def test_macvlan(host, mode, number):
     parent = host.link_index("eth0")
     mac = None if mode == "passthru" else "02:42:c0:a8:14:0a"
-    link = create(
-        host, CreateLink("mac0", "macvlan", parent, mtu=1400, mac=mac, attributes=((1, "=I", number),))
-    )
+    link = create(host, CreateLink("mac0", "macvlan", parent, mtu=1400, mac=mac, attributes=((1, "=I", number),)))
     shown = ip_link("mac0")
     assert shown["linkinfo"]["info_data"]["mode"] == mode
     assert (shown["mtu"], shown["address"]) == (link.mtu, link.mac) == (1400, mac or host.link("eth0").mac)
-    assert netlink.attribute(link, 1, "=I") == number
+    assert facts.attribute(link, 1, "=I") == number
     assert link.parent_index == parent
 
 
@@ -132,7 +130,7 @@ def test_vlan(host, protocol, number):
     link = create(host, CreateLink("eth0.20", "vlan", host.link_index("eth0"), attributes=attributes))
     shown = ip_link("eth0.20")["linkinfo"]
     assert (shown["info_data"]["id"], shown["info_data"]["protocol"]) == (20, protocol)
-    assert (netlink.attribute(link, 1, "=H"), netlink.attribute(link, 5, ">H")) == (20, number)
+    assert (facts.attribute(link, 1, "=H"), facts.attribute(link, 5, ">H")) == (20, number)
 
 
 @pytest.mark.parametrize("kind", ["dummy", "bridge", "veth"])
@@ -193,15 +191,7 @@ def test_link_that_is_not_there(host):
 def test_link_made_in_another_namespace_and_named_there(host, web):
     """The host has an `eth0` of its own, which stops Linux 6.1 from making another over there at once."""
     before = host.links()
-    done(
-        host.send(
-            [
-                CreateLink(
-                    "tmp-1", "macvlan", host.link_index("eth0"), netns_fd=web, attributes=((1, "=I", 4),)
-                )
-            ]
-        )
-    )
+    done(host.send([CreateLink("tmp-1", "macvlan", host.link_index("eth0"), netns_fd=web, attributes=((1, "=I", 4),))]))
     assert host.links() == before
     with Channel(web) as channel, descriptor_of_here() as host_fd:
         made = channel.link("tmp-1")
@@ -220,9 +210,7 @@ def test_namespace_without_a_number(host, web):
 
 def test_change_in_place(host):
     link = create(host, CreateLink("mac0", "macvlan", host.link_index("eth0"), attributes=((1, "=I", 4),)))
-    change = ChangeLink(
-        link.index, mtu=1300, mac="02:00:00:00:00:09", kind="macvlan", attributes=((1, "=I", 2),)
-    )
+    change = ChangeLink(link.index, mtu=1300, mac="02:00:00:00:00:09", kind="macvlan", attributes=((1, "=I", 2),))
     done(host.send([change, ChangeLink(link.index, up=True)]))
     shown = ip_link("mac0")
     assert (shown["mtu"], shown["address"], shown["linkinfo"]["info_data"]["mode"]) == (
@@ -237,11 +225,9 @@ def test_change_in_place(host):
 
 
 def test_ipv6_settings(host):
-    netlink.write_sysctl(
-        None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"}
-    )
-    assert host.link("eth0").ipv6_conf == netlink.Ipv6Conf(disable_ipv6=1, accept_ra_defrtr=0)
-    assert host.link("tor").ipv6_conf == netlink.Ipv6Conf(disable_ipv6=0, accept_ra_defrtr=1)
+    netlink.write_sysctl(None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"})
+    assert host.link("eth0").ipv6_conf == facts.Ipv6Conf(disable_ipv6=1, accept_ra_defrtr=0)
+    assert host.link("tor").ipv6_conf == facts.Ipv6Conf(disable_ipv6=0, accept_ra_defrtr=1)
 
 
 # ---- addresses and routes
@@ -449,9 +435,7 @@ def test_socket_stays_in_its_namespace(host, web):
 
 def test_recorder_hears_of_each_write_before_it_is_done(host, monkeypatch):
     heard = []
-    monkeypatch.setattr(
-        netlink, "recorder", lambda verb, request: heard.append((verb, host.link("one"), request))
-    )
+    monkeypatch.setattr(netlink, "recorder", lambda verb, request: heard.append((verb, host.link("one"), request)))
     request = CreateLink("one", "dummy")
     done(host.send([request]))
     done(host.send([ChangeLink(host.link_index("one"), alias="a"), DeleteLink(host.link_index("one"))]))

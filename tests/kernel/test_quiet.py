@@ -47,7 +47,9 @@ def listening(names):
 def tasks():
     networks = [
         {"name": f"vlan{vlan}", "parent": f"eth0.{vlan}", "driver": driver, "ipam_config": [{"subnet": subnet}]}
-        for vlan, driver, subnet in zip(VLANS, ("ipvlan", "macvlan", "ipvlan"), ("172.16.80.0/24", "172.16.48.0/22", "10.1.0.0/16"))
+        for vlan, driver, subnet in zip(
+            VLANS, ("ipvlan", "macvlan", "ipvlan"), ("172.16.80.0/24", "172.16.48.0/22", "10.1.0.0/16")
+        )
     ]
     networks += [{"name": "alone"}, {"name": "six", "ipam_config": [{"subnet": "2001:db8::/64"}]}]
     endpoints = [
@@ -76,7 +78,10 @@ def test_a_second_run_changes_nothing_and_writes_nothing(host):
         for module, params in tasks():
             result = host.run(module, **params)
             assert not result["changed"], (module, result["actions"])
-            assert not result.get("actions") and result.get("diff", {"before": {}, "after": {}}) == {"before": {}, "after": {}}
+            assert not result.get("actions") and result.get("diff", {"before": {}, "after": {}}) == {
+                "before": {},
+                "after": {},
+            }
         assert writes == [] and heard() == {}
         # The control: one forced write is caught by both.
         host.endpoint("w1", "alone", netns="alone-1", mac_address=None, ifname="other")

@@ -17,19 +17,16 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import netlink
+from ansible_collections.netops.underlay.plugins.module_utils import facts, netlink
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Ipv6Conf, Link, Route
 from ansible_collections.netops.underlay.plugins.module_utils.netlink import (
     AddAddress,
-    Address,
     AddRoute,
     ChangeLink,
     CreateLink,
     DeleteAddress,
     DeleteLink,
     DeleteRoute,
-    Ipv6Conf,
-    Link,
-    Route,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -150,7 +147,7 @@ def test_link_is_what_pyroute2_reads(payload):
 def test_kind_attribute_is_what_pyroute2_reads(name, number, fmt, path):
     payload = unpacked(LINKS)[LINK_NAMES.index(name)]
     value = nested(theirs(ifinfmsg, payload), "IFLA_LINKINFO", "IFLA_INFO_DATA", path)
-    assert netlink.attribute(netlink.decode_link(payload), number, fmt) == value
+    assert facts.attribute(netlink.decode_link(payload), number, fmt) == value
     assert value is not None
 
 
@@ -178,10 +175,10 @@ def test_links_of_a_namespace():
     assert links["di-1"].alias == "netops:ümlaut"
     assert (links["pa"].port_kind, links["pa"].master) == ("bridge", links["br0"].index)
     assert links["mac1"].parent_index == links["di-1"].index
-    assert netlink.attribute(links["ipv0"], 1, "=H") == 2  # l3s
-    assert netlink.attribute(links["ipv0"], 2, "=H") == 2  # vepa, which pyroute2 does not know
-    assert netlink.attribute(links["mac0"], 1, "=I") == 1  # private
-    assert netlink.attribute(links["mac0"], 99, "=I") is None
+    assert facts.attribute(links["ipv0"], 1, "=H") == 2  # l3s
+    assert facts.attribute(links["ipv0"], 2, "=H") == 2  # vepa, which pyroute2 does not know
+    assert facts.attribute(links["mac0"], 1, "=I") == 1  # private
+    assert facts.attribute(links["mac0"], 99, "=I") is None
     assert links["mac0"].ipv6_conf.disable_ipv6 == 1
     assert links["ipv0"].ipv6_conf.accept_ra_defrtr == 0
     assert links["pb"].ipv6_conf == Ipv6Conf(None, None)  # its MTU is too small for IPv6
@@ -299,9 +296,7 @@ def test_change_link():
     }
     down = theirs(ifinfmsg, bytes(netlink.encode(ChangeLink(5, up=False))[16:]))
     assert (down["flags"], down["change"]) == (0, 1)
-    kept = theirs(
-        ifinfmsg, bytes(netlink.encode(ChangeLink(5, kind="macvlan", attributes=((1, "=I", 8),)))[16:])
-    )
+    kept = theirs(ifinfmsg, bytes(netlink.encode(ChangeLink(5, kind="macvlan", attributes=((1, "=I", 8),)))[16:]))
     assert (kept["flags"], kept["change"]) == (0, 0)
     assert nested(kept, "IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_MACVLAN_MODE") == "passthru"
 

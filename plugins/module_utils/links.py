@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What an endpoint's link should be, and what of it has to be written. Pure.
+
+Only what we manage is compared: further addresses and routes on the link are not ours, and stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, parse_address
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, Route, attribute
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    FAMILIES,
+    Allocation,
+    Endpoint,
+    Network,
+    endpoint_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Space
+from ansible_collections.netops.underlay.plugins.module_utils.steps import MakeLink, RouteSpec, SetUp
+
+# include/uapi/linux/rtnetlink.h: such a route comes from a router advertisement and is not ours.
+RTPROT_RA = 9
+
+Interface = tuple[IPAddress, int]  # an address and the prefix length of its subnet
+
+
+def default_route_of(network: Network, address: Allocation) -> RouteSpec | None:
+    """The default route that an endpoint of this network can carry; None where there is none to carry."""
+    if network.routed:
+        return RouteSpec(address.family, None)
+    subnet = network.subnet_of(address.address)
+    if network.isolated or subnet is None or subnet.gateway is None:
+        return None
+    return RouteSpec(address.family, subnet.gateway, onlink=subnet.gateway not in subnet.network)
+
+
+def mtu_of(network: Network, parent: Link | None) -> int | None:
+    """The MTU of a link: as asked for, but never above the parent's; else the parent's."""
+    if parent is None:
+        return network.mtu
+    return min(network.mtu, parent.mtu) if network.mtu else parent.mtu
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An endpoint's link as it should be. ``addresses`` are by family; ``former`` those that it has until this run."""
+
+    item: str
+    network: Network
+    row: Endpoint
+    addresses: Mapping[int, Allocation]
+    mtu: int | None
+    former: Mapping[int, Allocation] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        return endpoint_mark(*self.row.key)
+
+    def interfaces(self, family: int) -> tuple[Interface, ...]:
+        allocation = self.addresses.get(family)
+        subnet = self.network.subnet_of(allocation.address) if allocation else None
+        return ((allocation.address, subnet.network.prefixlen),) if allocation and subnet else ()
+
+    def routes(self, family: int) -> tuple[RouteSpec, ...]:
+        if family not in self.row.default_route or family not in self.addresses:
+            return ()
+        route = default_route_of(self.network, self.addresses[family])
+        return () if route is None else (route,)
+
+    def sysctls(self) -> dict[str, str]:
+        """The link's own settings below net/ipv6/conf/NAME."""
+        settings = {"disable_ipv6": "0" if self.network.of_family(6) else "1"}
+        if any(route.gateway for route in self.routes(6)):
+            # With a default route of ours none is taken from router advertisements.
+            settings["accept_ra_defrtr"] = "0"
+        return settings
+
+
+def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
+    """The steps that make the link; ``loopback_up`` says that the namespace's loopback has to be raised, too."""
+    network, row = wanted.network, wanted.row
+    name = working_name(wanted.mark)
+    make = MakeLink(
+        item=wanted.item,
+        space=row.target,
+        working_name=name,
+        kind=network.driver.kind,
+        parent=network.parent,
+        attributes=network.driver.attributes(network.mode, network.flag),
+        mtu=wanted.mtu,
+        mac_address=row.mac_address,
+    )
+    set_up = SetUp(
+        item=wanted.item,
+        space=row.target,
+        link=name,
+        name=row.ifname,
+        rename=True,
+        mark=wanted.mark,
+        up=True,
+        sysctls=wanted.sysctls(),
+        addresses=tuple(pair for family in FAMILIES for pair in wanted.interfaces(family)),
+        routes=tuple(route for family in FAMILIES for route in wanted.routes(family)),
+        loopback_up=loopback_up,
+    )
+    return make, set_up
+
+
+class Differences:
+    """Collects what has to be written to an existing link, and the same in words."""
+
+    def __init__(self) -> None:
+        self.changes: dict[str, dict[str, Any]] = {}
+        self.written: dict[str, Any] = {}
+
+    def compare(self, name: str, before: Any, after: Any, **written: Any) -> bool:
+        """Notes a difference under ``name``, with what to write for it; whether there is one."""
+        if before == after:
+            return False
+        self.changes[name] = {"before": before, "after": after}
+        self.written.update(written)
+        return True
+
+
+def differences(wanted: Wanted, space: Space, link: Link, lo_up: bool) -> tuple[SetUp, dict[str, dict[str, Any]]]:
+    """What of an existing link has to be written, and the same in words."""
+    found = Differences()
+    driver, network, row = wanted.network.driver, wanted.network, wanted.row
+    # Going down, to be renamed or to be raised again, takes the IPv6 addresses and all routes from the link.
+    bounced = found.compare("ifname", link.name, row.ifname, rename=True, mark=wanted.mark, up=True)
+    bounced = found.compare("up", link.up, True, up=True) or bounced
+    if wanted.mtu is not None:
+        found.compare("mtu", link.mtu, wanted.mtu, mtu=wanted.mtu)
+    if row.mac_address:
+        found.compare("mac_address", link.mac, row.mac_address, mac_address=row.mac_address)
+    attributes = driver.attributes(network.mode, network.flag)
+    for setting, word in ((driver.mode, network.mode), (driver.flag, network.flag)):
+        if setting:
+            now = setting.word(attribute(link, setting.attribute, setting.format))
+            found.compare(setting.option, now, word, kind=driver.kind, attributes=attributes)
+    sysctls = {}
+    for name, value in wanted.sysctls().items():
+        now = getattr(link.ipv6_conf, name)
+        if now is not None and found.compare(name, str(now), value):
+            sysctls[name] = value
+    if sysctls:
+        found.written["sysctls"] = sysctls
+    for family in FAMILIES:
+        _compare_family(found, wanted, space, link, family, bounced)
+    found.compare("loopback_up", lo_up, True, loopback_up=True)
+    return SetUp(wanted.item, row.target, link.name, row.ifname, **found.written), found.changes
+
+
+def _compare_family(found: Differences, wanted: Wanted, space: Space, link: Link, family: int, bounced: bool) -> None:
+    now = {
+        (parse_address(address.address), address.prefixlen)
+        for address in space.addresses
+        if address.index == link.index and address.family == family
+    }
+    off = _leaving(wanted, family, now)
+    on = []
+    for address, prefixlen in wanted.interfaces(family):
+        missing = (address, prefixlen) not in now
+        before = next((f"{old}/{length}" for old, length in off), None if missing else f"{address}/{prefixlen}")
+        found.compare(f"ipv{family}_address", before, f"{address}/{prefixlen}")
+        if missing or (bounced and family == 6):
+            on.append((address, prefixlen))
+    _add(found.written, "addresses_off", off)
+    _add(found.written, "addresses", on)
+    _compare_routes(found, wanted, _default_routes(space, link, family), family, bounced or bool(off))
+
+
+def _leaving(wanted: Wanted, family: int, now: set[Interface]) -> list[Interface]:
+    """The addresses that have to go: the one that the endpoint had until this run, and its own with another prefix length,
+    which its subnet had before."""
+    own = dict(wanted.interfaces(family))
+    old = wanted.former.get(family)
+    return sorted(
+        (address, prefixlen)
+        for address, prefixlen in now
+        if (old is not None and address == old.address and address not in own)
+        or (address in own and prefixlen != own[address])
+    )
+
+
+def _default_routes(space: Space, link: Link, family: int) -> list[RouteSpec]:
+    return [_as_spec(route) for route in space.routes if _is_default_by(route, link, family)]
+
+
+def _is_default_by(route: Route, link: Link, family: int) -> bool:
+    by_advertisement = family == 6 and route.protocol == RTPROT_RA
+    return (
+        route.family == family and route.destination == "default" and route.index == link.index and not by_advertisement
+    )
+
+
+def _as_spec(route: Route) -> RouteSpec:
+    return RouteSpec(route.family, parse_address(route.gateway) if route.gateway else None, route.onlink)
+
+
+def _compare_routes(found: Differences, wanted: Wanted, now: list[RouteSpec], family: int, disturbed: bool) -> None:
+    """A second default route by our link contradicts what we manage and goes. Where the link goes down or loses an address,
+    the kernel may take our route with it: then it is set again."""
+    want = list(wanted.routes(family))
+    found.compare(f"ipv{family}_default_route", sorted(map(_word, now)), sorted(map(_word, want)))
+    _add(found.written, "routes_off", [route for route in now if route not in want or disturbed])
+    _add(found.written, "routes", [route for route in want if route not in now or disturbed])
+
+
+def _add(written: dict[str, Any], name: str, values: list[Any]) -> None:
+    if values:
+        written[name] = written.get(name, ()) + tuple(values)
+
+
+def _word(route: RouteSpec) -> str:
+    return f"via {route.gateway}" if route.gateway else "dev"

@@ -1,0 +1,49 @@
+"""The examples in the modules' documentation work as they stand, one after the other, and again without a change."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import yaml
+
+MODULES = (
+    "vlan_network",
+    "vlan_endpoint",
+    "vlan_ipam",
+    "vlan_network_info",
+    "vlan_endpoint_info",
+    "vlan_ipam_info",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(host, name):
+    module = importlib.import_module(f"ansible_collections.netops.underlay.plugins.modules.{name}")
+    tasks = yaml.safe_load(module.EXAMPLES)
+    returned = set(yaml.safe_load(module.RETURN)) - {"done"}
+    for task in tasks:
+        [action] = [key for key in task if key.startswith("netops.underlay.")]
+        used = action.rpartition(".")[2]
+        params = task[action] or {}
+        result = host.run(used, **params)
+        assert not host.run(used, **params)["changed"], task["name"]
+        if used == name:
+            assert returned <= set(result), task["name"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_samples_have_the_keys_that_are_returned(host, name):
+    host.network("ipvlan20", parent="eth0.20", ipam_config=[{"subnet": "192.168.20.0/24"}])
+    host.endpoint("web1", "ipvlan20")
+    host.run("vlan_ipam", network="ipvlan20", owner="vm-12")
+    module = importlib.import_module(f"ansible_collections.netops.underlay.plugins.modules.{name}")
+    params = {
+        "vlan_network": {"name": "ipvlan20"},
+        "vlan_endpoint": {"name": "web1", "network": "ipvlan20", "netns": "web1"},
+        "vlan_ipam": {"owner": "vm-12", "network": "ipvlan20"},
+    }
+    result = host.run(name, **params.get(name, {}))
+    for key, entry in yaml.safe_load(module.RETURN).items():
+        if "sample" in entry and result.get(key):
+            assert set(result[key][0]) == set(entry["sample"][0]), (name, key)
