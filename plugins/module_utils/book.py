@@ -38,6 +38,7 @@ class Book:
         self._by_owner: dict[tuple[str, str, str, int], list[Allocation]] = {}
         self._by_address: dict[tuple[str, IPAddress], Allocation] = {}
         self._given_back: dict[tuple[str, int], list[int]] = {}
+        self._peeked: dict[Place, int] = {}
         for row in allocations:
             self._take(row)
         self._free = {place: _numbers(intervals) for place, intervals in free.items()}
@@ -103,19 +104,23 @@ class Book:
         return row
 
     def _lowest(self, place: Place) -> int | None:
+        """The lowest address that can be given out: one that was given back in this run, or one that was free before."""
         segment, family, first, last = place
+        again = next(self._usable_again(segment, family, first, last), None)
+        fresh = self._next_fresh(place)
+        return min((number for number in (again, fresh) if number is not None), default=None)
+
+    def _next_fresh(self, place: Place) -> int | None:
+        """The lowest address of the store's free ones that is still free; remembered until it is taken."""
+        segment, family, _first, _last = place
         aside = self._set_aside(segment)
-        best = next(self._usable_again(segment, family, first, last), None)
-        numbers = self._free[place]
-        for number in numbers:
-            address = address_of(number, family)
-            if address in aside or (segment, address) in self._by_address:
-                continue
-            if best is None or number < best:
-                return number
-            self._free[place] = _chain(number, numbers)
-            break
-        return best
+        number = self._peeked.get(place)
+        while number is None or (segment, address_of(number, family)) in self._by_address:
+            number = next((n for n in self._free[place] if address_of(n, family) not in aside), None)
+            if number is None:
+                return None
+        self._peeked[place] = number
+        return number
 
     def _usable_again(self, segment: str, family: int, first: int, last: int) -> Iterator[int]:
         aside = self._set_aside(segment)
@@ -140,8 +145,3 @@ class Book:
 def _numbers(intervals: Iterable[tuple[int, int]]) -> Iterator[int]:
     for first, last in intervals:
         yield from range(first, last + 1)
-
-
-def _chain(number: int, numbers: Iterator[int]) -> Iterator[int]:
-    yield number
-    yield from numbers

@@ -174,7 +174,8 @@ def for_endpoints(
         if spec.network in networks and spec.address(family) is not None
     ]
     keys = [(network, ENDPOINT, name) for network, name in wanted | leaving]
-    going = leaving | {row.key for row in concerned if _moves(row, specs)}
+    destinations = {spec.key: spec.target for spec in specs}
+    going = leaving | {row.key for row in concerned if destinations.get(row.key) not in (None, row.target)}
     return replace(
         seen,
         allocations=_merged(store.owned(keys), store.holders(asked)),
@@ -368,10 +369,6 @@ def _cookie_at(path: str) -> int | None:
         return netlink.namespace_cookie(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _moves(row: Endpoint, specs: Iterable[EndpointSpec]) -> bool:
-    return any(spec.key == row.key and spec.target not in (None, row.target) for spec in specs)
 
 
 def _busy(seen: Observed, going: Iterable[Key]) -> frozenset[int]:

@@ -111,6 +111,7 @@ class _Work:
     left: list[tuple[str, Endpoint]] = field(default_factory=list)
     released: dict[tuple[str, str, int], Allocation] = field(default_factory=dict)
     unlinked: set[tuple[Target, int]] = field(default_factory=set)
+    held: dict[tuple[str, str], dict[int, Allocation]] = field(default_factory=dict)
     parents_to_come: frozenset[str] = frozenset()
 
 
@@ -141,6 +142,9 @@ def plan(
     for row in seen.endpoints.values():
         if row.mac_address and row.network in seen.networks:
             work.macs[seen.networks[row.network].parent, row.mac_address] = row.key
+    for allocation in seen.allocations:
+        if allocation.kind == ENDPOINT:
+            work.held.setdefault((allocation.network, allocation.owner), {})[allocation.family] = allocation
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
     for spec in specs:
@@ -319,7 +323,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     moved = old is not None and (old.target != spec.target or spec.key in work.seen.former)
     if moved:
         _unlink(work, spec.item, old, but=spec.target)
-    decided_before = {f for f in FAMILIES if old and _held_before(work, spec, f)}
+    decided_before = set(work.held.get(spec.key, ())) if old else set()
     addresses = _addresses(work, spec, network)
     space = room.space
     link = None if space is None else space.marked(endpoint_mark(*spec.key))
@@ -415,10 +419,6 @@ def _same_kind(link: Link, network: Network, work: _Work) -> bool:
     return now == network.mode or not {now, network.mode} & network.driver.lone_modes
 
 
-def _held_before(work: _Work, spec: EndpointSpec, family: int) -> bool:
-    return any(row.key == (spec.network, ENDPOINT, spec.name, family) for row in work.seen.allocations)
-
-
 def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, Allocation]:
     """The endpoint's addresses: what it has, else the next free one, per family of its network."""
     found = {}
@@ -475,8 +475,8 @@ def _kept_mac(work: _Work, spec: EndpointSpec, old: Endpoint | None) -> str | No
     """The MAC that was once asked for; one that followed from the address goes on following it."""
     if old is None or old.mac_address is None:
         return None
-    before = {row.family: row for row in work.seen.allocations if row.key[:3] == (spec.network, ENDPOINT, spec.name)}
-    return None if old.mac_address == _derived_mac(spec.key, before) else old.mac_address
+    followed = _derived_mac(spec.key, work.held.get(spec.key, {}))
+    return None if old.mac_address == followed else old.mac_address
 
 
 # --- default routes ---------------------------------------------------------------------------------------------------
@@ -554,10 +554,10 @@ def _steps(
         step, found = links.differences(wanted, space, link, room.lo_up)
         if not step.empty:
             work.kernel.append(step)
-        if not step.empty or changes:
-            action = "change" if changes else verb
+        if not step.empty or changes or old is None:
+            action = "adopt" if old is None else "change" if changes else verb
             work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
-    if link is None or (old is not None and old != row):
+    if link is None or old != row:
         work.before.append(Put(replace(row, cookie=None, boot_id="") if link is None else row))
         work.after.append(Settle(row, spec.item))
     room.lo_up = True

@@ -20,6 +20,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     VLAN_PROTOCOLS,
     Action,
+    Allocation,
     Network,
     Parent,
     dummy_name,
@@ -72,6 +73,7 @@ class _Work:
     to_come: set[str] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
     ensured: set[str] = field(default_factory=set)
+    asked: tuple[IPNetwork, ...] = ()
 
 
 def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, force: bool = False) -> Change:
@@ -81,6 +83,7 @@ def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, forc
     :raises Refused: if anything asked for cannot be; it names every such item
     """
     work = _Work(seen, dict(seen.networks), dict(seen.parents))
+    work.asked = tuple(subnet.network for spec in specs for subnet in spec.subnets or ())
     for spec in [*specs, *_purged(seen, specs, force if purge else None)]:
         if spec.state == ABSENT:
             _attempt(work, _leave, spec)
@@ -149,9 +152,11 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
     for row in work.seen.allocations:
         if row.network == spec.name and row.kind != ENDPOINT:
             work.after.append(Drop(row))
-            work.actions.append(
-                Action("release", "address", str(row.address), {"owner": {"before": row.owner, "after": None}})
-            )
+            work.actions.append(_released(row))
+
+
+def _released(row: Allocation) -> Action:
+    return Action("release", "address", str(row.address), {"owner": {"before": row.owner, "after": None}})
 
 
 def _counted(names: Sequence[str], noun: str) -> str:
@@ -227,6 +232,7 @@ def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, network: Netwo
 def _pool_subnet(work: _Work, family: int, chosen: Sequence[Subnet]) -> Subnet:
     used: list[IPNetwork] = [subnet.network for network in work.networks.values() for subnet in network.subnets]
     used += [subnet.network for subnet in chosen]
+    used += work.asked
     used += work.seen.elsewhere
     if family == 4:
         pools: Any = addressing.DEFAULT_IPV4_POOLS
@@ -379,18 +385,28 @@ def _check_company(work: _Work, spec: NetworkSpec) -> None:
     for other in work.networks.values():
         if other.name != network.name and other.parent == network.parent:
             _check_beside(network, other)
+    _check_mtu(work, network)
     link = work.seen.host.links.get(network.parent)
     if link is not None:
         child = parents.foreign_child(work.seen, link.index, network)
         if child:
             raise ValueError(child)
-        if network.mtu and network.mtu > link.mtu and network.parent not in work.parents:
-            raise ValueError(
-                f"mtu {network.mtu} is above that of parent '{link.name}' ({link.mtu}); raise the parent's first"
-            )
     if network.routed:
         _check_routed(work, spec, network)
     _check_addresses(work, network)
+
+
+def _check_mtu(work: _Work, network: Network) -> None:
+    """No link can carry more than its parent; a dummy of ours follows the network."""
+    made = work.parents.get(network.parent)
+    if made is not None and made.base is None:
+        return
+    links = work.seen.host.links
+    carrier = links.get(network.parent) or (links.get(made.base) if made and made.base else None)
+    if carrier is not None and network.mtu and network.mtu > carrier.mtu:
+        raise ValueError(
+            f"mtu {network.mtu} is above that of '{carrier.name}' ({carrier.mtu}), which carries it; raise that one first"
+        )
 
 
 def _check_beside(network: Network, other: Network) -> None:
@@ -498,15 +514,22 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
     work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
     work.before.append(Put(new))
     work.touched.add(spec.name)
-    if old.parent != new.parent:
-        for row in work.seen.allocations:
-            if row.network == spec.name:
-                work.before += [Drop(row), Put(replace(row, segment=new.parent))]
+    for row in work.seen.allocations:
+        if row.network != spec.name:
+            continue
+        if row.kind != ENDPOINT and new.subnet_of(row.address) is None:
+            work.after.append(Drop(row))
+            work.actions.append(_released(row))
+        elif old.parent != new.parent:
+            work.before += [Drop(row), Put(replace(row, segment=new.parent))]
 
 
 def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
     """Why the endpoints would have to be made anew, or lose their addresses; None where nothing would be lost."""
     names = sorted(row.name for row in work.seen.endpoints.values() if row.network == old.name)
+    for row in work.seen.allocations:
+        if row.network == old.name and new.subnet_of(row.address) is None:
+            return f"ipam_config of network '{old.name}' would lose the subnet of {row.address}, which is held by {row.holder}"
     if not names:
         return None
     where = f"of network '{old.name}', which has {_counted(names, 'endpoint')}, cannot be changed in place"
@@ -516,7 +539,4 @@ def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
         return f"parent {where}"
     if old.mode != new.mode and {old.mode, new.mode} & old.driver.lone_modes:
         return f"{old.driver.mode.option if old.driver.mode else 'mode'} {old.mode} {where}"
-    for row in work.seen.allocations:
-        if row.network == old.name and new.subnet_of(row.address) is None:
-            return f"the subnet of {row.address}, which is held by {row.holder}, would go: ipam_config {where}"
     return None

@@ -274,11 +274,12 @@ def reading(state_dir: str) -> Iterator[Store]:
     """
     path = os.path.join(state_dir, FILE_NAME)
     with _told(f"reading {path}"):
+        if os.path.lexists(state_dir):
+            _check_folder(state_dir)
         if not os.path.lexists(path):
             connection = _connect(":memory:")
             connection.executescript(_SCHEMA)
         else:
-            _check_folder(state_dir)
             connection = _connect(path)
             _check_version(connection, path)
         connection.execute("PRAGMA query_only = ON")
@@ -317,7 +318,6 @@ def writing(state_dir: str, lock_timeout: float) -> Iterator[Store]:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 
@@ -328,6 +328,7 @@ def _create_schema(connection: sqlite3.Connection) -> None:
         return
     if recorder is not None:
         recorder("schema", SCHEMA_VERSION)
+    connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
     connection.executescript(
         f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
