@@ -1,0 +1,64 @@
+# `make help` lists the targets. Everything that is installed or built goes under .work/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+venv := $(CURDIR)/.work/venv/bin
+export PATH := $(venv):$(PATH):/usr/sbin:/sbin
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
+# More arguments for pytest or molecule: make test-kernel ARGS='-k ipvlan -x'
+ARGS ?=
+
+steps := lint test-unit test-lab test-kernel test-kernel-oldest test-role test-installed
+
+.PHONY: help demo test $(steps) build lab setup clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
+
+demo: setup ## the VLAN map on a trunk with a switch and a router behind it, shown step by step
+	@tests/demo/run
+
+test: setup ## everything: each step below, in order, up to the first that fails
+	@for step in $(steps); do \
+	    echo "=== $$step"; SECONDS=0; \
+	    $(MAKE) --no-print-directory $$step || { echo "=== $$step FAILED after $$SECONDS s"; exit 1; }; \
+	    echo "=== $$step passed in $$SECONDS s"; \
+	done
+
+lint: setup ## ruff, yamllint, ansible-lint (profile production), changelog fragments
+	ruff check
+	ruff format --check
+	yamllint --strict .
+	ansible-lint --offline
+	antsibull-changelog lint
+
+test-unit: setup ## the pure parts; needs no root
+	python -m pytest tests/unit $(ARGS)
+
+test-lab: setup ## the lab itself
+	python -m pytest tests/lab $(ARGS)
+
+test-kernel: setup ## the modules on a real kernel, in the lab
+	tests/lab/run python -m pytest tests/kernel $(ARGS)
+
+test-kernel-oldest: setup ## the same with the oldest pyroute2 that is supported
+	PYTHONPATH="$(CURDIR)/.work/pyroute2-oldest" tests/lab/run python -m pytest tests/kernel $(ARGS)
+
+test-role: setup ## the role, through molecule, in the lab
+	tests/lab/run molecule test $(ARGS)
+
+test-installed: setup build ## the role from the built and installed collection, in the lab
+	tests/installed/run
+
+build: setup ## the collection's tarball, in .work/dist
+	ansible-galaxy collection build --force --output-path .work/dist
+
+lab: setup ## a shell in the lab; what it writes outside this repository is gone when it ends
+	@LAB_SHARE="$(CURDIR)" tests/lab/run
+
+setup:
+	@tests/setup
+
+clean: ## remove all that was installed, built or cached here
+	rm -rf .work .ansible .pytest_cache .ruff_cache .hypothesis tests/output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
