@@ -10,7 +10,7 @@ import importlib
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,8 @@ def run_module(name: str, params: dict[str, Any], check: bool = False) -> dict[s
         patch.setattr(basic.AnsibleModule, "exit_json", lambda self, **kw: leave(self, False, **kw))
         patch.setattr(basic.AnsibleModule, "fail_json", lambda self, msg, **kw: leave(self, True, msg=msg, **kw))
         patch.setattr(basic.AnsibleModule, "warn", lambda self, text, **kw: warnings.append(text))
-        try:
+        with suppress(_Exit):
             module.main()
-        except _Exit:
-            pass
     if caught.pop("failed"):
         raise Failed(caught)
     return {**caught, "warnings": warnings}
