@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from typing import Any, ClassVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -121,8 +122,17 @@ class NetlinkError(UnderlayError):
 
 def require() -> None:
     """Raise MissingLibrary where pyroute2 cannot be used; it tells what to install, and for which Python."""
-    if _import_error is not None or _version(pyroute2.__version__) < OLDEST_LIBRARY:
+    if _import_error is not None or _version(_found_version()) < OLDEST_LIBRARY:
         raise MissingLibrary(_missing_words())
+
+
+def _found_version() -> str:
+    """What the library calls itself; Debian's package of 0.7.2 says "unknown", but its metadata know better."""
+    found = getattr(sys.modules.get("pyroute2"), "__version__", "")
+    if found and not _version(found):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version("pyroute2")
+    return found
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -130,7 +140,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _missing_words() -> str:
-    found = getattr(sys.modules.get("pyroute2"), "__version__", None)
+    found = _found_version()
     oldest = ".".join(map(str, OLDEST_LIBRARY))
     what = f"pyroute2 {found} is too old" if found else "pyroute2 is missing"
     why = f" ({_import_error})" if _import_error else ""

@@ -385,7 +385,6 @@ def test_missing_library(monkeypatch):
 
 def test_library_that_is_too_old(monkeypatch):
     old = types.SimpleNamespace(__version__="0.6.13")
-    monkeypatch.setattr(netlink, "pyroute2", old)
     monkeypatch.setitem(sys.modules, "pyroute2", old)
     with pytest.raises(netlink.MissingLibrary, match=r"0\.6\.13 is too old.*0\.7\.2 or newer"):
         netlink.require()
@@ -393,8 +392,18 @@ def test_library_that_is_too_old(monkeypatch):
 
 @pytest.mark.parametrize("version", ["0.7.2", "0.7.12", "0.9.7", "1.0", "0.10.0.post1"])
 def test_library_that_will_do(monkeypatch, version):
-    monkeypatch.setattr(netlink, "pyroute2", types.SimpleNamespace(__version__=version))
+    monkeypatch.setitem(sys.modules, "pyroute2", types.SimpleNamespace(__version__=version))
     netlink.require()
+
+
+def test_library_that_does_not_know_its_version(monkeypatch):
+    """Debian 12's package: __version__ is "unknown", the metadata say 0.7.2."""
+    monkeypatch.setitem(sys.modules, "pyroute2", types.SimpleNamespace(__version__="unknown"))
+    monkeypatch.setattr(netlink.metadata, "version", lambda name: "0.7.2")
+    netlink.require()
+    monkeypatch.setattr(netlink.metadata, "version", lambda name: "0.6.9")
+    with pytest.raises(netlink.MissingLibrary, match=r"0\.6\.9 is too old"):
+        netlink.require()
 
 
 def test_error_words():
