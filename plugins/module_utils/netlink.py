@@ -60,7 +60,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
 )
 
 try:
-    import pyroute2
     from pyroute2 import netlink as nl
     from pyroute2.netlink import rtnl
     from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg

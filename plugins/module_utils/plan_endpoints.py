@@ -106,7 +106,8 @@ class _Work:
     kernel: list[KernelStep] = field(default_factory=list)
     after: list[StoreStep] = field(default_factory=list)
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    order: dict[Key, int] = field(default_factory=dict)
     checked_parents: set[str] = field(default_factory=set)
     left: list[tuple[str, Endpoint]] = field(default_factory=list)
     released: dict[tuple[str, str, int], Allocation] = field(default_factory=dict)
@@ -145,6 +146,7 @@ def plan(
     for allocation in seen.allocations:
         if allocation.kind == ENDPOINT:
             work.held.setdefault((allocation.network, allocation.owner), {})[allocation.family] = allocation
+    work.order = {spec.key: position for position, spec in enumerate(specs)}
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
     for spec in specs:
@@ -156,7 +158,7 @@ def plan(
     for spec in asked:
         _attempt(work, _come, spec, verb)
     if work.refused:
-        raise Refused(work.refused)
+        raise Refused(text for _position, text in sorted(work.refused))
     for item, row in work.left:
         _vacate(work, item, row)
     before, after = _handed_over(work.before, work.after)
@@ -191,7 +193,8 @@ def _attempt(work: _Work, function: Any, spec: EndpointSpec, *arguments: Any) ->
     try:
         function(work, spec, *arguments)
     except (ItemError, ValueError) as error:
-        work.refused.append(str(error) if isinstance(error, ItemError) else f"{spec.item}: {error}")
+        text = str(error) if isinstance(error, ItemError) else f"{spec.item}: {error}"
+        work.refused.append((work.order.get(spec.key, -1), text))
         return False
     return True
 
@@ -323,7 +326,8 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     moved = old is not None and (old.target != spec.target or spec.key in work.seen.former)
     if moved:
         _unlink(work, spec.item, old, but=spec.target)
-    decided_before = set(work.held.get(spec.key, ())) if old else set()
+    # In another namespace the default route is decided anew.
+    decided_before = set(work.held.get(spec.key, ())) if old and not moved else set()
     addresses = _addresses(work, spec, network)
     space = room.space
     link = None if space is None else space.marked(endpoint_mark(*spec.key))
@@ -332,7 +336,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         network=network.name,
         name=spec.name,
         target=spec.target,
-        ifname=_ifname(work, spec, room, old, link),
+        ifname=_ifname(work, spec, room, old, link, moved),
         mac_address=_mac(work, spec, network, addresses, old),
         default_route=_default_route(work, spec, network, addresses, room, old, link, decided_before),
         cookie=None if space is None else space.cookie,
@@ -439,10 +443,12 @@ def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, A
     return found
 
 
-def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None) -> str:
+def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None, moved: bool) -> str:
+    """The name asked for, else the one it has (in another namespace: if it is free there), else the first free ethN."""
     taken = room.names - ({link.name} if link else set())
     taken |= {row.ifname for row in work.endpoints.at(spec.target) if row.key != spec.key}
-    name = spec.ifname or (old.ifname if old else None)
+    kept = old.ifname if old and not (moved and old.ifname in taken) else None
+    name = spec.ifname or kept
     if name is None:
         name = next(f"eth{number}" for number in range(len(taken) + 1) if f"eth{number}" not in taken)
     if name in taken:
@@ -494,12 +500,12 @@ def _default_route(
 ) -> tuple[int, ...]:
     """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
     has a default route; the first in a list wins."""
-    possible = [family for family, address in addresses.items() if links.default_route_of(network, address)]
+    _forget_default(room, spec.key, link.index if link else -1)
     if spec.default_route is False:
         return ()
+    possible = [family for family, address in addresses.items() if links.default_route_of(network, address)]
     if spec.default_route and not possible:
         raise ValueError(f"default_route is true, but network '{network.name}' has no gateway that a route could use")
-    _forget_default(room, spec.key, link.index if link else -1)
     carried = []
     for family in possible:
         other = room.default.get(family) or _default_elsewhere(work, spec, family)
@@ -555,7 +561,7 @@ def _steps(
         if not step.empty:
             work.kernel.append(step)
         if not step.empty or changes or old is None:
-            action = "adopt" if old is None else "change" if changes else verb
+            action = "adopt" if old is None else "change" if changes or former else verb
             work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
     if link is None or old != row:
         work.before.append(Put(replace(row, cookie=None, boot_id="") if link is None else row))

@@ -71,9 +71,13 @@ class _Work:
     touched: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     to_come: set[str] = field(default_factory=set)
-    refused: list[str] = field(default_factory=list)
+    refused: list[tuple[int, str]] = field(default_factory=list)
+    order: dict[str, int] = field(default_factory=dict)
     ensured: set[str] = field(default_factory=set)
     asked: tuple[IPNetwork, ...] = ()
+
+    def refuse(self, spec: NetworkSpec, reason: str) -> None:
+        self.refused.append((self.order.get(spec.name, len(self.order)), f"{spec.item}: {reason}"))
 
 
 def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, force: bool = False) -> Change:
@@ -83,6 +87,7 @@ def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, forc
     :raises Refused: if anything asked for cannot be; it names every such item
     """
     work = _Work(seen, dict(seen.networks), dict(seen.parents))
+    work.order = {spec.name: position for position, spec in enumerate(specs)}
     work.asked = tuple(subnet.network for spec in specs for subnet in spec.subnets or ())
     for spec in [*specs, *_purged(seen, specs, force if purge else None)]:
         if spec.state == ABSENT:
@@ -101,7 +106,7 @@ def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, forc
             _record_network(work, spec)
     _remove_idle_parents(work, specs)
     if work.refused:
-        raise Refused(dict.fromkeys(work.refused))
+        raise Refused(dict.fromkeys(text for _position, text in sorted(work.refused)))
     return Change(
         Plan(tuple(work.actions), tuple(work.before), tuple(work.kernel), tuple(work.after), tuple(work.warnings)),
         work.networks,
@@ -123,7 +128,7 @@ def _attempt(work: _Work, function: Any, spec: NetworkSpec) -> None:
     try:
         function(work, spec)
     except ValueError as error:
-        work.refused.append(f"{spec.item}: {error}")
+        work.refuse(spec, str(error))
 
 
 # --- leaving --------------------------------------------------------------------------------------------------
@@ -367,10 +372,9 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         lost = parents.lost_with(work.seen, name)
         if lost:
             users = {n.name for n in work.seen.networks.values() if n.parent == name}
-            item = next((spec.item for spec in specs if spec.name in users), f"parent '{name}'")
-            work.refused.append(
-                f"{item}: parent '{name}' cannot be removed: {lost} would be lost with it; remove that first"
-            )
+            user = next((spec for spec in specs if spec.name in users), None)
+            spec = user or NetworkSpec(f"parent '{name}'", name, ABSENT)
+            work.refuse(spec, f"parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")
             continue
         work.actions.append(Action("remove", "parent", name))
         work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, name, parent_mark(name)))
@@ -509,7 +513,7 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
     changes = {key: {"before": before[key], "after": after[key]} for key in after if before[key] != after[key]}
     rebuild = _needs_rebuild(work, old, new)
     if rebuild and not spec.force:
-        work.refused.append(f"{spec.item}: {rebuild}; set force to true to have every endpoint made anew")
+        work.refuse(spec, f"{rebuild}; set force to true to have every endpoint made anew")
         return
     work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
     work.before.append(Put(new))
