@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import Subnet
-from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Ipv6Conf, Link, Route
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
     RESERVED,
@@ -26,7 +26,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     parent_mark,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.netlink import Ipv6Conf
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
@@ -100,12 +99,12 @@ def route(index: int, destination: str, gateway: str | None = None, family: int 
 def host(*links: Link, addresses: Sequence[Address] = (), routes: Sequence[Route] = ()) -> Host:
     """A host with ``lo`` and ``links``, by default the trunk ``eth0`` (index 2)."""
     found = (loopback(), *(links or (link(2, "eth0"),)))
-    space = Space(HOST_SPACE, found, tuple(addresses), tuple(routes))
+    space = Space(HOST_SPACE, found, tuple(addresses), tuple(routes), cookie=1)
     return Host(space, BOOT, "machine-1", {item.name: item for item in found})
 
 
 def space(inode: int, *links: Link, addresses: Sequence[Address] = (), routes: Sequence[Route] = ()) -> Space:
-    return Space((4, inode), links or (loopback(),), tuple(addresses), tuple(routes))
+    return Space((4, inode), links or (loopback(),), tuple(addresses), tuple(routes), cookie=inode)
 
 
 # --- rows -----------------------------------------------------------------------------------------------------
@@ -213,7 +212,8 @@ class _Kernel:
     def __init__(self, observed: Observed) -> None:
         self.host = observed.host
         self.spaces = dict(observed.spaces)
-        self.next_index = 100 + max((item.index for item in observed.host.space.links), default=0)
+        there = [observed.host.space, *filter(None, observed.spaces.values())]
+        self.next_index = max(100, *(item.index for found in there for item in found.links))
 
     def space_of(self, target: Target | None) -> Space:
         found = self.host.space if target is None else self.spaces[target]
@@ -228,6 +228,9 @@ class _Kernel:
         same = [key for key, found in self.spaces.items() if old and found and found.identity == old.identity]
         for key in {target, *same}:
             self.spaces[key] = changed
+
+    def next_inode(self) -> int:
+        return 5000 + max((found.inode for found in self.spaces.values() if found), default=0)
 
     def add_link(self, target: Target | None, new: Link) -> None:
         place = self.space_of(target)
@@ -284,9 +287,9 @@ def _keep(tables: dict[type, dict[Any, Any]], kernel: _Kernel, step: Any) -> Non
     if isinstance(step, Settle):
         if isinstance(row, Endpoint):
             there = kernel.space_of(row.target)
-            row = replace(row, space=there.inode, boot_id=BOOT, start_time=there.start_time)
+            row = replace(row, cookie=there.cookie, boot_id=BOOT, start_time=there.start_time)
         else:
-            row = replace(row, inode=kernel.space_of(netns(row.name)).inode, boot_id=BOOT)
+            row = replace(row, cookie=kernel.space_of(netns(row.name)).cookie, boot_id=BOOT)
     table[key] = row
 
 
@@ -299,8 +302,7 @@ def _do(kernel: _Kernel, step: Any) -> None:
         kernel.spaces[step.target] = None
     elif isinstance(step, MakeNamespace):
         assert kernel.spaces.get(step.target) is None
-        kernel.next_index += 1
-        kernel.spaces[step.target] = space(5000 + kernel.next_index, loopback(up=False))
+        kernel.spaces[step.target] = space(kernel.next_inode(), loopback(up=False))
     elif isinstance(step, MakeParent):
         _make_parent(kernel, step)
     elif isinstance(step, SetUp):
@@ -374,8 +376,7 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
     addresses = [
         item
         for item in place.addresses
-        if item.index != old.index
-        or not ((item.address, item.prefixlen) in off or (bounced and item.family == 6))
+        if item.index != old.index or not ((item.address, item.prefixlen) in off or (bounced and item.family == 6))
     ]
     addresses += [address(old.index, f"{text}/{prefixlen}") for text, prefixlen in step.addresses]
     routes_off = {(item.family, item.gateway and str(item.gateway)) for item in step.routes_off}

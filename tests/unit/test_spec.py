@@ -152,7 +152,7 @@ def test_every_bad_item_is_named_in_input_order():
     with pytest.raises(Refused) as error:
         networks(networks=[{"name": "a/b"}, {"name": "ok"}, {"name": "c", "mtu": 1}], state=None, force=None)
     assert len(error.value.messages) == 2
-    assert error.value.messages[0].startswith("networks[0] (a/b): 'a/b' is not a network name")
+    assert error.value.messages[0].startswith("networks[0] ('a/b'): 'a/b' is not a network name")
     assert error.value.messages[1] == "networks[2] (c): mtu 1 is not between 68 and 65535 (0: follow the parent)"
 
 
@@ -330,9 +330,7 @@ def test_a_parent_that_no_link_can_be_called_is_refused(parent):
 
 
 def test_a_parent_over_fifteen_characters_is_refused():
-    assert network_refusal(parent="a" * 16) == (
-        f"parent '{'a' * 16}' has 16 characters; the name of a link has at most 15"
-    )
+    assert network_refusal(parent="a" * 16) == (f"parent '{'a' * 16}' has 16 bytes; the name of a link has at most 15")
 
 
 def test_the_kernel_counts_the_bytes_of_a_name():
@@ -612,13 +610,13 @@ def test_a_bad_mac_address_is_refused(mac, text):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"ipv4_address": "x"}, "ipv4_address: 'x' is not an IP address"),
-        ({"ipv4_address": "192.168.20.9/24"}, "ipv4_address: '192.168.20.9/24' is not an IP address"),
-        ({"ipv4_address": "2001:db8::1"}, "ipv4_address: '2001:db8::1' is not an IPv4 address"),
-        ({"ipv6_address": "192.168.20.9"}, "ipv6_address: '192.168.20.9' is not an IPv6 address"),
+        ({"ipv4_address": "x"}, "ipv4_address 'x' is not an IP address"),
+        ({"ipv4_address": "192.168.20.9/24"}, "ipv4_address '192.168.20.9/24' is not an IP address"),
+        ({"ipv4_address": "2001:db8::1"}, "ipv4_address '2001:db8::1' is not an IPv4 address"),
+        ({"ipv6_address": "192.168.20.9"}, "ipv6_address '192.168.20.9' is not an IPv6 address"),
         (
             {"ipv6_address": "2001:db8::1%eth0"},
-            "ipv6_address: '2001:db8::1%eth0' has a zone id; give the address without it",
+            "ipv6_address '2001:db8::1%eth0' has a zone id; give the address without it",
         ),
     ],
 )
@@ -661,7 +659,7 @@ def test_an_address_of_the_other_family_is_refused():
 
 
 def test_an_address_that_is_none_is_refused():
-    assert refusal(addresses, owner="vm", network="a", address="x") == "owner 'vm': address: 'x' is not an IP address"
+    assert refusal(addresses, owner="vm", network="a", address="x") == "owner 'vm': address 'x' is not an IP address"
 
 
 @pytest.mark.parametrize("owner", ["vm 12", "größe", "../x", "-rf", "o" * 255])

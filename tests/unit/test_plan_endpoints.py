@@ -1,0 +1,1068 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of endpoints, from what was observed: made, put right, moved, removed, refused, left alone."""
+
+from __future__ import annotations
+
+import copy
+import struct
+from collections.abc import Callable
+from dataclasses import fields, replace
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import plan_endpoints
+from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Ipv6Conf, Link
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    Action,
+    Allocation,
+    Endpoint,
+    MadeNamespace,
+    Target,
+    endpoint_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Observed, Space
+from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    PHASES,
+    Drop,
+    MakeLink,
+    MakeNamespace,
+    Plan,
+    Put,
+    RemoveLink,
+    RemoveNamespace,
+    RouteSpec,
+    Settle,
+    SetUp,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .builders import (
+    BOOT,
+    HOST_SPACE,
+    address,
+    carried_out,
+    held,
+    host,
+    ipvlan_link,
+    link,
+    loopback,
+    macvlan_link,
+    netns,
+    network,
+    reserved,
+    route,
+    seen,
+    space,
+    subnet,
+    vlan_link,
+)
+
+ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20), vlan_link(4, "eth0.30", 2, 30))
+NET = network("vlan20", "192.168.20.0/24")
+DUAL = network("dual", "192.168.20.0/24", "2001:db8::/64")
+MAC = network("mac", "192.168.20.0/24", driver_name="macvlan")
+L3 = network("l3", "192.168.20.0/24", "2001:db8::/64", mode="l3")
+GW = RouteSpec(4, ip_address("192.168.20.1"))
+
+
+def ask(name: str = "web1", net: str = "vlan20", target: Target | None = None, **given_fields: Any) -> EndpointSpec:
+    texts = {key: ip_address(given_fields.pop(key)) for key in ("ipv4_address", "ipv6_address") if key in given_fields}
+    state = given_fields.pop("state", "present")
+    return EndpointSpec(f"name '{name}'", net, name, state, target or netns(name), **texts, **given_fields)
+
+
+def gone(name: str = "web1", net: str = "vlan20") -> EndpointSpec:
+    return EndpointSpec(f"name '{name}'", net, name, "absent")
+
+
+def world(*networks: Any, spaces: dict[Target, Space | None] | None = None, **more: Any) -> Observed:
+    return seen(*(networks or (NET,)), on=more.pop("on", ON), spaces=spaces or {}, **more)
+
+
+def plan(observed: Observed, *specs: EndpointSpec, **options: Any) -> Plan:
+    """The plan; that it is the same again, and that nothing of what it was made from has changed, is always checked."""
+    before = copy.deepcopy((observed, specs))
+    found = plan_endpoints.plan(observed, specs, **options)
+    assert plan_endpoints.plan(observed, specs, **options) == found
+    assert (observed, specs) == before
+    return found[0]
+
+
+def outcomes(observed: Observed, *specs: EndpointSpec) -> Any:
+    return plan_endpoints.plan(observed, specs)[1]
+
+
+def refusal(observed: Observed, *specs: EndpointSpec, **options: Any) -> str:
+    with pytest.raises(Refused) as error:
+        plan_endpoints.plan(observed, specs, **options)
+    return str(error.value)
+
+
+def done(found: Plan) -> list[tuple[str, str, str]]:
+    return [(action.action, action.kind, action.name) for action in found.actions]
+
+
+def attached(observed: Observed, *specs: EndpointSpec) -> Observed:
+    """The world after these were made."""
+    return carried_out(observed, plan(observed, *specs))
+
+
+def steps(found: Plan, kind: type) -> list[Any]:
+    return [step for step in found.kernel if isinstance(step, kind)]
+
+
+def held_by(observed: Observed) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in observed.allocations:
+        found.setdefault(row.owner, []).append(str(row.address))
+    return found
+
+
+def written(step: SetUp) -> set[str]:
+    """The fields of a step that say that something is to be written."""
+    untouched = SetUp(step.item, step.space, step.link, step.name)
+    return {item.name for item in fields(step) if getattr(step, item.name) != getattr(untouched, item.name)}
+
+
+def the_link(observed: Observed, name: str = "web1", net: str = "vlan20", target: Target | None = None) -> Link:
+    found = observed.spaces[target or netns(name)].marked(endpoint_mark(net, name))
+    assert found is not None
+    return found
+
+
+def altered(observed: Observed, change: Callable[[Space, Link], Space], net: str = "vlan20") -> Observed:
+    """What somebody did in the namespace of ``web1``."""
+    place = observed.spaces[netns("web1")]
+    return replace(observed, spaces={**observed.spaces, netns("web1"): change(place, the_link(observed, net=net))})
+
+
+def with_link(**values: Any) -> Callable[[Space, Link], Space]:
+    def change(place: Space, own: Link) -> Space:
+        return replace(place, links=tuple(replace(own, **values) if item == own else item for item in place.links))
+
+    return change
+
+
+# --- made -----------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_in_a_namespace_that_is_made_for_it():
+    found = plan(world(), ask())
+    row = Endpoint("vlan20", "web1", netns("web1"), "eth0", None, (4,))
+    allocation = Allocation("eth0.20", "vlan20", "endpoint", "web1", ip_address("192.168.20.2"))
+    made = MadeNamespace("web1", None, BOOT)
+    mark = endpoint_mark("vlan20", "web1")
+    assert done(found) == [
+        ("create", "namespace", "web1"),
+        ("allocate", "address", "192.168.20.2"),
+        ("create", "endpoint", "vlan20/web1"),
+    ]
+    assert found.before == (Put(made), Put(allocation), Put(row))
+    assert found.after == (Settle(made, "name 'web1'"), Settle(row, "name 'web1'"))
+    assert found.kernel == (
+        MakeNamespace("name 'web1'", netns("web1")),
+        MakeLink(
+            "name 'web1'",
+            netns("web1"),
+            working_name(mark),
+            "ipvlan",
+            "eth0.20",
+            ((1, "=H", 0), (2, "=H", 0)),
+            1500,
+            None,
+        ),
+        SetUp(
+            "name 'web1'",
+            netns("web1"),
+            working_name(mark),
+            "eth0",
+            rename=True,
+            mark=mark,
+            up=True,
+            sysctls={"disable_ipv6": "1"},
+            addresses=((ip_address("192.168.20.2"), 24),),
+            routes=(GW,),
+            loopback_up=True,
+        ),
+    )
+
+
+def test_the_intent_is_stored_before_the_kernel_and_the_place_after():
+    found = plan(world(), ask())
+    [row] = [step.row for step in found.before if isinstance(step.row, Endpoint)]
+    assert (row.cookie, row.boot_id) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("net", "spec"),
+    [
+        (NET, ask()),
+        (DUAL, ask(net="dual")),
+        (MAC, ask(net="mac")),
+        (L3, ask(net="l3")),
+        (network("iso", "192.168.20.0/24", parent=None), ask(net="iso")),
+        (network("iso3", "192.168.20.0/24", parent=None, mode="l3"), ask(net="iso3")),
+        (network("p", "192.168.20.0/24", driver_name="macvlan", mode="passthru"), ask(net="p")),
+        (network("v6", "2001:db8::/64", enable_ipv4=False), ask(net="v6")),
+        (network("no", subnet("192.168.20.0/24", None)), ask(net="no")),
+        (network("on", subnet("10.0.0.1/32", "10.9.9.9")), ask(net="on")),
+        (network("small", "10.0.0.0/31", "2001:db8::/127"), ask(net="small")),
+        (replace(NET, mtu=1400), ask(ipv4_address="192.168.20.77", ifname="lan0", default_route=False)),
+        (NET, ask(target=Target("netns_path", "/run/x"))),
+        (NET, ask(target=Target("pid", "4711"))),
+    ],
+)
+def test_what_was_made_is_what_was_asked_for(net, spec):
+    links = [*ON.space.links[1:], link(9, net.parent, "dummy")] if net.isolated else ON.space.links[1:]
+    observed = world(net, on=host(*links))
+    if spec.target.kind != "netns":
+        there = replace(space(77), start_time=5 if spec.target.kind == "pid" else None)
+        observed = replace(observed, spaces={spec.target: there})
+    assert plan(attached(observed, spec), spec) == Plan()
+
+
+def test_a_namespace_that_is_there_is_used_as_it_is():
+    found = plan(world(spaces={netns("web1"): space(7)}), ask())
+    assert done(found) == [("allocate", "address", "192.168.20.2"), ("create", "endpoint", "vlan20/web1")]
+    assert steps(found, SetUp)[0].loopback_up is False
+
+
+def test_a_loopback_that_is_down_is_raised_once():
+    place = space(7, loopback(up=False))
+    found = plan(world(spaces={netns("n"): place}), ask("a", target=netns("n")), ask("b", target=netns("n")))
+    assert [step.loopback_up for step in steps(found, SetUp)] == [True, False]
+
+
+def test_both_families_are_allocated_and_routed():
+    found = plan(world(DUAL), ask(net="dual"))
+    [step] = steps(found, SetUp)
+    assert step.addresses == ((ip_address("192.168.20.2"), 24), (ip_address("2001:db8::2"), 64))
+    assert step.routes == (GW, RouteSpec(6, ip_address("2001:db8::1")))
+    assert step.sysctls == {"disable_ipv6": "0", "accept_ra_defrtr": "0"}
+
+
+def test_in_l3_the_default_route_is_the_device_itself():
+    [step] = steps(plan(world(L3), ask(net="l3")), SetUp)
+    assert step.routes == (RouteSpec(4, None), RouteSpec(6, None))
+    assert step.sysctls == {"disable_ipv6": "0"}
+
+
+def test_an_isolated_network_has_no_default_route():
+    net = network("iso", "192.168.20.0/24", parent=None)
+    [step] = steps(plan(world(net, on=host(link(9, net.parent, "dummy"))), ask(net="iso")), SetUp)
+    assert step.routes == ()
+
+
+def test_a_gateway_outside_the_subnet_is_on_the_link():
+    net = network("on", subnet("10.0.0.1/32", "10.9.9.9"))
+    [step] = steps(plan(world(net), ask(net="on")), SetUp)
+    assert step.routes == (RouteSpec(4, ip_address("10.9.9.9"), onlink=True),)
+
+
+def test_a_family_that_is_off_gets_no_address():
+    net = replace(DUAL, enable_ipv6=False)
+    [step] = steps(plan(world(net), ask(net="dual")), SetUp)
+    assert step.addresses == ((ip_address("192.168.20.2"), 24),)
+    assert step.sysctls == {"disable_ipv6": "1"}
+
+
+@pytest.mark.parametrize(("mtu", "expected"), [(None, 1450), (1400, 1400), (1500, 1450)])
+def test_the_mtu_is_never_above_the_parents(mtu, expected):
+    on = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20, mtu=1450))
+    [step] = steps(plan(world(replace(NET, mtu=mtu), on=on), ask()), MakeLink)
+    assert step.mtu == expected
+
+
+# --- MAC addresses --------------------------------------------------------------------------------------------
+
+
+def mac_of(*specs: EndpointSpec, net: Any = MAC) -> list[str | None]:
+    return [step.mac_address for step in steps(plan(world(net), *specs), MakeLink)]
+
+
+def test_the_mac_address_follows_from_the_ipv4_address():
+    assert mac_of(ask(net="mac", ipv4_address="192.168.20.10")) == ["02:42:c0:a8:14:0a"]
+
+
+def test_a_mac_address_that_is_given_is_had():
+    assert mac_of(ask(net="mac", mac_address="02:00:00:00:00:07")) == ["02:00:00:00:00:07"]
+
+
+@pytest.mark.parametrize(("net", "words"), [(NET, "ipvlan"), (replace(MAC, mode="passthru"), "macvlan passthru")])
+def test_a_mac_address_where_there_is_none_to_choose_is_refused(net, words):
+    assert refusal(world(net), ask(net=net.name, mac_address="02:00:00:00:00:07")) == (
+        f"name 'web1': mac_address 02:00:00:00:00:07 cannot be had: a link of {words} has its parent's MAC address"
+    )
+
+
+def test_one_mac_address_twice_on_a_parent_is_refused():
+    mac = "02:00:00:00:00:07"
+    text = f"mac_address {mac} is already that of endpoint 'a' of network 'mac' on parent 'eth0.20'"
+    both = refusal(world(MAC), ask("a", "mac", mac_address=mac), ask("b", "mac", mac_address=mac))
+    assert both == f"name 'b': {text}"
+    after = attached(world(MAC), ask("a", "mac", mac_address=mac))
+    assert refusal(after, ask("b", "mac", mac_address=mac)) == f"name 'b': {text}"
+    # the other network of the same parent counts, another parent does not
+    more = network("more", "192.168.21.0/24", driver_name="macvlan")
+    far = network("far", "192.168.21.0/24", driver_name="macvlan", parent="eth0.30")
+    assert text in refusal(
+        attached(world(MAC, more), ask("a", "mac", mac_address=mac)), ask("b", "more", mac_address=mac)
+    )
+    assert plan(attached(world(MAC, far), ask("a", "mac", mac_address=mac)), ask("b", "far", mac_address=mac)).changed
+
+
+def test_the_mac_address_of_one_that_leaves_can_be_had():
+    mac = "02:00:00:00:00:07"
+    observed = attached(world(MAC), ask("a", "mac", mac_address=mac))
+    assert plan(observed, ask("b", "mac", mac_address=mac), gone("a", "mac")).changed
+
+
+def test_a_mac_address_once_asked_for_stays():
+    observed = attached(world(MAC), ask(net="mac", mac_address="02:00:00:00:00:07"))
+    assert plan(observed, ask(net="mac")) == Plan()
+    moved = plan(observed, ask(net="mac", ipv4_address="192.168.20.99"))
+    assert "mac_address" not in written(steps(moved, SetUp)[0])
+
+
+def test_a_mac_address_that_followed_from_the_address_goes_on_following():
+    observed = attached(world(MAC), ask(net="mac"))
+    found = plan(observed, ask(net="mac", ipv4_address="192.168.20.99"))
+    assert steps(found, SetUp)[0].mac_address == "02:42:c0:a8:14:63"
+
+
+# --- names of interfaces --------------------------------------------------------------------------------------
+
+
+def ifnames(observed: Observed, *specs: EndpointSpec) -> list[str]:
+    return [outcome.row.ifname for outcome in outcomes(observed, *specs).values()]
+
+
+def test_the_first_free_eth_is_taken():
+    place = space(7, loopback(), link(5, "eth1"))
+    observed = world(spaces={netns("n"): place})
+    target = netns("n")
+    assert ifnames(observed, *(ask(name, target=target) for name in "abc")) == ["eth0", "eth2", "eth3"]
+
+
+def test_an_ifname_that_is_taken_is_refused():
+    place = space(7, loopback(), link(5, "lan0"))
+    observed = world(spaces={netns("web1"): place})
+    text = "name 'web1': ifname 'lan0' is taken by another link in netns web1; choose another ifname"
+    assert refusal(observed, ask(ifname="lan0")) == text
+
+
+def test_two_that_want_one_ifname_are_refused():
+    text = refusal(world(), ask("a", target=netns("n"), ifname="x"), ask("b", target=netns("n"), ifname="x"))
+    assert text == "name 'b': ifname 'x' is taken by another link in netns n; choose another ifname"
+
+
+def test_two_ways_to_one_namespace_share_its_names():
+    place = space(7)
+    pid = Target("pid", "4711")
+    observed = world(spaces={netns("n"): place, pid: replace(place, start_time=5)})
+    assert ifnames(observed, ask("a", target=netns("n")), ask("b", target=pid)) == ["eth0", "eth1"]
+
+
+def test_the_name_of_one_that_leaves_can_be_had():
+    observed = attached(world(), ask("a", target=netns("n")))
+    found = plan(observed, ask("b", target=netns("n"), ifname="eth0"), gone("a"))
+    after = carried_out(observed, found)
+    assert the_link(after, "b", target=netns("n")).name == "eth0"
+
+
+def test_a_rename_is_one_request_that_puts_back_what_it_takes():
+    observed = attached(world(DUAL), ask(net="dual"))
+    found = plan(observed, ask(net="dual", ifname="lan0"))
+    assert found.actions == (
+        Action("change", "endpoint", "dual/web1", {"ifname": {"before": "eth0", "after": "lan0"}}),
+    )
+    [step] = steps(found, SetUp)
+    assert (step.link, step.name, step.rename, step.up) == ("eth0", "lan0", True, True)
+    assert step.addresses == ((ip_address("2001:db8::2"), 64),)
+    assert step.routes == (GW, RouteSpec(6, ip_address("2001:db8::1")))
+    assert plan(carried_out(observed, found), ask(net="dual", ifname="lan0")) == Plan()
+
+
+# --- default routes -------------------------------------------------------------------------------------------
+
+
+def default_routes(observed: Observed, *specs: EndpointSpec) -> list[tuple[int, ...]]:
+    return [outcome.row.default_route for outcome in outcomes(observed, *specs).values()]
+
+
+def test_the_first_in_a_list_gets_the_default_route():
+    target = netns("n")
+    assert default_routes(world(), ask("a", target=target), ask("b", target=target)) == [(4,), ()]
+    assert default_routes(world(), ask("b", target=target), ask("a", target=target)) == [(4,), ()]
+
+
+def test_a_default_route_that_is_there_is_left_alone():
+    place = space(7, loopback(), link(5, "eth5"), routes=[route(5, "default", "10.0.0.1")])
+    observed = world(DUAL, spaces={netns("web1"): place})
+    assert default_routes(observed, ask(net="dual")) == [(6,)]
+
+
+def test_a_default_route_asked_for_against_another_is_refused():
+    place = space(7, loopback(), link(5, "eth5"), routes=[route(5, "default", "10.0.0.1")])
+    observed = world(spaces={netns("web1"): place})
+    assert refusal(observed, ask(default_route=True)) == (
+        "name 'web1': default_route is true, but netns web1 already has an IPv4 default route by eth5; set "
+        "default_route to false here, or take the other one away"
+    )
+
+
+def test_two_default_routes_asked_for_are_refused():
+    target = netns("n")
+    text = refusal(world(), ask("a", target=target, default_route=True), ask("b", target=target, default_route=True))
+    assert text == (
+        "name 'b': default_route is true, but netns n already has an IPv4 default route by endpoint 'a' of network "
+        "'vlan20'; set default_route to false here, or take the other one away"
+    )
+
+
+def test_a_default_route_without_a_gateway_is_refused():
+    net = network("vlan20", subnet("192.168.20.0/24", None))
+    assert refusal(world(net), ask(default_route=True)) == (
+        "name 'web1': default_route is true, but network 'vlan20' has no gateway that a route could use"
+    )
+
+
+def test_what_was_decided_once_stays():
+    target = netns("n")
+    observed = attached(world(), ask("a", target=target), ask("b", target=target))
+    after = attached(observed, gone("a"))
+    assert plan(after, ask("b", target=target)) == Plan()
+    assert plan(observed, ask("b", target=target), ask("a", target=target)) == Plan()
+
+
+def test_the_default_route_can_be_handed_on_in_one_run():
+    target = netns("n")
+    observed = attached(world(), ask("a", target=target), ask("b", target=target))
+    found = plan(observed, ask("a", target=target, default_route=False), ask("b", target=target, default_route=True))
+    one, two = steps(found, SetUp)
+    assert (one.routes_off, one.routes) == ((GW,), ())
+    assert (two.routes_off, two.routes) == ((), (GW,))
+
+
+def test_a_route_of_a_router_advertisement_is_no_drift():
+    observed = attached(world(DUAL), ask(net="dual"))
+
+    def advertised(place: Space, own: Link) -> Space:
+        more = route(own.index, "default", "fe80::1", family=6, protocol=9)
+        return replace(place, routes=(*place.routes, more))
+
+    assert plan(altered(observed, advertised, "dual"), ask(net="dual")) == Plan()
+
+
+def test_routes_and_addresses_of_others_are_left_alone():
+    observed = attached(world(), ask())
+
+    def more(place: Space, own: Link) -> Space:
+        return replace(
+            place,
+            links=(*place.links, link(60, "theirs")),
+            addresses=(*place.addresses, address(own.index, "192.168.20.200/24"), address(60, "10.0.0.5/24")),
+            routes=(*place.routes, route(own.index, "10.7.0.0/16", "192.168.20.5"), route(60, "10.8.0.0/16")),
+        )
+
+    assert plan(altered(observed, more), ask()) == Plan()
+
+
+# --- drift ----------------------------------------------------------------------------------------------------
+
+
+def without_address(family: int) -> Callable[[Space, Link], Space]:
+    return lambda place, _own: replace(
+        place, addresses=tuple(item for item in place.addresses if item.family != family)
+    )
+
+
+def without_routes(place: Space, _own: Link) -> Space:
+    return replace(place, routes=())
+
+
+def second_default(place: Space, own: Link) -> Space:
+    return replace(place, routes=(*place.routes, route(own.index, "default", "192.168.20.66")))
+
+
+def wrong_prefix(place: Space, own: Link) -> Space:
+    found = [replace(item, prefixlen=16) if item.family == 4 else item for item in place.addresses]
+    return replace(place, addresses=tuple(found))
+
+
+def lo_down(place: Space, _own: Link) -> Space:
+    return replace(place, links=tuple(replace(item, up=item.up and not item.loopback) for item in place.links))
+
+
+def pair(before: Any, after: Any) -> dict[str, Any]:
+    return {"before": before, "after": after}
+
+
+@pytest.mark.parametrize(
+    ("net", "change", "changes", "fields_written"),
+    [
+        (DUAL, with_link(mtu=1300), {"mtu": pair(1300, 1500)}, {"mtu"}),
+        (
+            MAC,
+            with_link(mac="02:00:00:00:00:99"),
+            {"mac_address": pair("02:00:00:00:00:99", "02:42:c0:a8:14:02")},
+            {"mac_address"},
+        ),
+        (
+            DUAL,
+            with_link(attributes=((1, struct.pack("=H", 1)), (2, struct.pack("=H", 0)))),
+            {"ipvlan_mode": pair("l3", "l2")},
+            {"kind", "attributes"},
+        ),
+        (
+            DUAL,
+            with_link(attributes=((1, struct.pack("=H", 0)), (2, struct.pack("=H", 2)))),
+            {"ipvlan_flag": pair("vepa", "bridge")},
+            {"kind", "attributes"},
+        ),
+        (
+            MAC,
+            with_link(attributes=((1, struct.pack("=I", 2)),)),
+            {"macvlan_mode": pair("vepa", "bridge")},
+            {"kind", "attributes"},
+        ),
+        (NET, with_link(ipv6_conf=Ipv6Conf(0, 1)), {"disable_ipv6": pair("0", "1")}, {"sysctls"}),
+        (DUAL, with_link(ipv6_conf=Ipv6Conf(0, 1)), {"accept_ra_defrtr": pair("1", "0")}, {"sysctls"}),
+        (NET, without_address(4), {"ipv4_address": pair(None, "192.168.20.2/24")}, {"addresses"}),
+        (DUAL, without_address(6), {"ipv6_address": pair(None, "2001:db8::2/64")}, {"addresses"}),
+        (
+            NET,
+            wrong_prefix,
+            {"ipv4_address": pair("192.168.20.2/16", "192.168.20.2/24")},
+            {"addresses", "addresses_off", "routes", "routes_off"},
+        ),
+        (NET, without_routes, {"ipv4_default_route": pair([], ["via 192.168.20.1"])}, {"routes"}),
+        (
+            NET,
+            second_default,
+            {"ipv4_default_route": pair(["via 192.168.20.1", "via 192.168.20.66"], ["via 192.168.20.1"])},
+            {"routes_off"},
+        ),
+        (NET, lo_down, {"loopback_up": pair(False, True)}, {"loopback_up"}),
+        (NET, with_link(name="foo"), {"ifname": pair("foo", "eth0")}, {"rename", "mark", "up", "routes", "routes_off"}),
+        (NET, with_link(up=False), {"up": pair(False, True)}, {"up", "routes", "routes_off"}),
+    ],
+)
+def test_drift_is_told_and_put_right_and_nothing_else_is_written(net, change, changes, fields_written):
+    spec = ask(net=net.name)
+    observed = altered(attached(world(net), spec), change, net.name)
+    found = plan(observed, spec)
+    assert found.actions == (Action("repair", "endpoint", f"{net.name}/web1", changes),)
+    [step] = found.kernel
+    assert written(step) == fields_written
+    assert (found.before, found.after) == ((), ())
+    assert plan(carried_out(observed, found), spec) == Plan()
+
+
+def test_a_link_that_was_down_gets_its_ipv6_back():
+    observed = attached(world(DUAL), ask(net="dual"))
+
+    def down(place: Space, own: Link) -> Space:
+        place = with_link(up=False)(place, own)
+        return replace(place, addresses=tuple(item for item in place.addresses if item.family == 4), routes=())
+
+    found = plan(altered(observed, down, "dual"), ask(net="dual"))
+    [step] = steps(found, SetUp)
+    assert step.addresses == ((ip_address("2001:db8::2"), 64),)
+    assert step.routes == (GW, RouteSpec(6, ip_address("2001:db8::1")))
+
+
+def test_a_link_that_is_gone_is_made_again_with_its_address():
+    observed = attached(world(), ask(ipv4_address="192.168.20.9"))
+
+    def unlinked(place: Space, own: Link) -> Space:
+        return replace(place, links=place.links[:1], addresses=(), routes=())
+
+    lost = altered(observed, unlinked)
+    found = plan(lost, ask())
+    assert done(found) == [("repair", "endpoint", "vlan20/web1")]
+    assert steps(found, SetUp)[0].addresses == ((ip_address("192.168.20.9"), 24),)
+    assert plan(carried_out(lost, found), ask()) == Plan()
+
+
+def test_a_namespace_that_is_gone_is_made_again():
+    observed = replace(attached(world(), ask()), spaces={netns("web1"): None})
+    found = plan(observed, ask())
+    assert done(found) == [("create", "namespace", "web1"), ("repair", "endpoint", "vlan20/web1")]
+    assert plan(carried_out(observed, found), ask()) == Plan()
+
+
+def test_what_a_kill_left_half_made_goes_before_the_link_is_made():
+    name = working_name(endpoint_mark("vlan20", "web1"))
+    row = Endpoint("vlan20", "web1", netns("web1"), "eth0", None, (4,))
+    place = space(7, loopback(), ipvlan_link(5, name, 3))
+    observed = world(spaces={netns("web1"): place}, endpoints=[row], allocations=held(NET, "web1", "192.168.20.2"))
+    found = plan(observed, ask())
+    assert steps(found, RemoveLink) == [
+        RemoveLink("name 'web1'", netns("web1"), 5, name, endpoint_mark("vlan20", "web1"))
+    ]
+    assert plan(carried_out(observed, found), ask()) == Plan()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        with_link(kind="dummy"),
+        with_link(parent_index=4),
+        with_link(kind="macvlan"),
+    ],
+)
+def test_a_link_that_cannot_be_put_right_is_made_anew(wrong):
+    observed = altered(attached(world(), ask()), wrong)
+    found = plan(observed, ask())
+    assert done(found) == [("rebuild", "endpoint", "vlan20/web1")]
+    assert [type(step) for step in found.kernel] == [RemoveLink, MakeLink, SetUp]
+    assert plan(carried_out(observed, found), ask()) == Plan()
+
+
+def test_a_marked_link_that_the_store_does_not_know_is_adopted():
+    observed = replace(attached(world(), ask()), endpoints={}, allocations=())
+    found = plan(observed, ask())
+    after = carried_out(observed, found)
+    assert ("vlan20", "web1") in after.endpoints
+    assert steps(found, MakeLink) == []
+    assert plan(after, ask()) == Plan()
+
+
+# --- addresses ------------------------------------------------------------------------------------------------
+
+
+def test_an_address_change_is_one_step():
+    observed = attached(world(), ask())
+    found = plan(observed, ask(ipv4_address="192.168.20.10"))
+    assert done(found) == [
+        ("allocate", "address", "192.168.20.10"),
+        ("release", "address", "192.168.20.2"),
+        ("change", "endpoint", "vlan20/web1"),
+    ]
+    assert found.actions[-1].changes["ipv4_address"] == pair("192.168.20.2/24", "192.168.20.10/24")
+    [step] = found.kernel
+    assert step.addresses_off == ((ip_address("192.168.20.2"), 24),)
+    assert step.addresses == ((ip_address("192.168.20.10"), 24),)
+    after = carried_out(observed, found)
+    assert held_by(after) == {"web1": ["192.168.20.10"]}
+    assert plan(after, ask()) == Plan()
+
+
+def test_the_address_stays_where_none_is_asked_for():
+    observed = attached(world(), ask(ipv4_address="192.168.20.10"))
+    assert plan(observed, ask()) == Plan()
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (
+            ask(ipv4_address="192.168.20.1"),
+            "ipv4_address 192.168.20.1 cannot be used in network 'vlan20': it is the gateway of network 'vlan20'",
+        ),
+        (
+            ask(ipv4_address="192.168.21.1"),
+            "ipv4_address 192.168.21.1 cannot be used in network 'vlan20': it is outside its subnets (192.168.20.0/24)",
+        ),
+        (
+            ask(ipv4_address="192.168.20.50"),
+            "ipv4_address 192.168.20.50 cannot be used in network 'vlan20': it is held by owner 'vm' of network "
+            "'vlan20'",
+        ),
+        (
+            ask(ipv6_address="2001:db8::5"),
+            "ipv6_address 2001:db8::5 cannot be had: network 'vlan20' has no IPv6 subnet",
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_refused(spec, text):
+    observed = world(allocations=reserved(NET, "vm", "192.168.20.50"))
+    assert refusal(observed, spec) == f"name 'web1': {text}"
+
+
+def test_asked_for_addresses_are_claimed_before_free_ones_are_given_out():
+    found = outcomes(world(), ask("a"), ask("b", ipv4_address="192.168.20.2"), ask("c"))
+    assert [str(outcome.addresses[4].address) for outcome in found.values()] == [
+        "192.168.20.3",
+        "192.168.20.2",
+        "192.168.20.4",
+    ]
+
+
+def test_a_full_network_names_each_that_finds_no_room():
+    net = network("vlan20", "10.0.0.0/30")
+    text = refusal(world(net), ask("a"), ask("b"), ask("c"))
+    assert [line.split(":")[0] for line in text.splitlines()] == ["name 'b'", "name 'c'"]
+    assert "has no free IPv4 address left in 10.0.0.0/30" in text
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_address_from_one_that_leaves_changes_hands_in_one_transaction(order):
+    observed = attached(world(), ask("old", ipv4_address="192.168.20.10"))
+    specs = [gone("old"), ask("new", ipv4_address="192.168.20.10")][::order]
+    found = plan(observed, *specs)
+    rows = [step for step in found.before if isinstance(step.row, Allocation)]
+    assert [(type(step), step.row.owner) for step in rows] == [(Drop, "old"), (Put, "new")]
+    assert not any(isinstance(step.row, Allocation) for step in found.after)
+    assert held_by(carried_out(observed, found)) == {"new": ["192.168.20.10"]}
+
+
+def test_a_free_address_from_one_that_leaves_changes_hands_too():
+    observed = attached(world(), ask("old"))
+    found = plan(observed, ask("new"), gone("old"))
+    assert [type(step) for step in found.before if isinstance(step.row, Allocation)] == [Drop, Put]
+    assert held_by(carried_out(observed, found)) == {"new": ["192.168.20.2"]}
+
+
+def test_an_address_that_nobody_takes_is_released_after_its_link_is_gone():
+    observed = attached(world(), ask("old"))
+    found = plan(observed, gone("old"))
+    assert not any(isinstance(step.row, Allocation) for step in found.before)
+    assert [step.row.owner for step in found.after if isinstance(step.row, Allocation)] == ["old"]
+
+
+def test_an_address_that_one_gives_up_can_be_had_by_another_after_it():
+    observed = attached(world(), ask("a", ipv4_address="192.168.20.10"))
+    specs = [ask("a", ipv4_address="192.168.20.11"), ask("b", ipv4_address="192.168.20.10")]
+    after = carried_out(observed, plan(observed, *specs))
+    assert held_by(after) == {"a": ["192.168.20.11"], "b": ["192.168.20.10"]}
+
+
+def test_after_a_broken_change_of_address_one_is_left():
+    observed = attached(world(), ask())
+    both = held(NET, "web1", "192.168.20.2", "192.168.20.10")
+    observed = replace(observed, allocations=tuple(both))
+    after = carried_out(observed, plan(observed, ask(ipv4_address="192.168.20.10")))
+    assert held_by(after) == {"web1": ["192.168.20.10"]}
+    assert plan(after, ask()) == Plan()
+
+
+# --- moved ----------------------------------------------------------------------------------------------------
+
+
+def test_another_namespace_moves_the_endpoint_with_its_address():
+    observed = attached(world(), ask(ipv4_address="192.168.20.10"))
+    spec = ask(target=netns("other"))
+    found = plan(observed, spec)
+    assert done(found) == [
+        ("create", "namespace", "other"),
+        ("move", "endpoint", "vlan20/web1"),
+        ("remove", "namespace", "web1"),
+    ]
+    assert found.actions[1].changes == {"target": pair("netns web1", "netns other")}
+    assert sorted((type(step) for step in found.kernel), key=PHASES.index) == [
+        RemoveLink,
+        RemoveNamespace,
+        MakeNamespace,
+        MakeLink,
+        SetUp,
+    ]
+    after = carried_out(observed, found)
+    assert held_by(after) == {"web1": ["192.168.20.10"]}
+    assert plan(after, spec) == Plan()
+
+
+def test_an_endpoint_whose_name_leads_to_another_namespace_is_taken_from_the_old_one():
+    observed = attached(world(), ask())
+    old = Target("netns_path", "/proc/99/ns/net")
+    moved = replace(
+        observed,
+        spaces={netns("web1"): space(8), old: observed.spaces[netns("web1")]},
+        former={("vlan20", "web1"): old},
+    )
+    found = plan(moved, ask())
+    assert steps(found, RemoveLink)[0].space == old
+    assert steps(found, MakeLink)[0].space == netns("web1")
+    assert held_by(carried_out(moved, found)) == {"web1": ["192.168.20.2"]}
+
+
+def test_in_another_namespace_the_default_route_is_decided_anew():
+    observed = attached(world(), ask("b", target=netns("n2")))
+    specs = [ask("a", target=netns("n1"), ifname="lan0"), ask("b", target=netns("n1"))]
+    assert default_routes(observed, *specs) == [(4,), ()]
+    assert plan(attached(observed, *specs), *specs) == Plan()
+
+
+# --- removed --------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_that_goes_takes_link_address_and_our_namespace():
+    observed = attached(world(), ask())
+    found = plan(observed, gone())
+    assert done(found) == [
+        ("remove", "endpoint", "vlan20/web1"),
+        ("release", "address", "192.168.20.2"),
+        ("remove", "namespace", "web1"),
+    ]
+    own = the_link(observed)
+    assert found.kernel == (
+        RemoveLink("name 'web1'", netns("web1"), own.index, "eth0", endpoint_mark("vlan20", "web1")),
+        RemoveNamespace("name 'web1'", netns("web1")),
+    )
+    after = carried_out(observed, found)
+    assert (after.endpoints, after.namespaces, after.allocations) == ({}, {}, ())
+    assert plan(after, gone()) == Plan()
+
+
+def test_an_endpoint_that_is_not_there_is_gone():
+    assert plan(world(), gone()) == Plan()
+    assert outcomes(world(), gone())[("vlan20", "web1")].row is None
+
+
+def test_the_last_endpoint_of_two_takes_the_namespace_along():
+    target = netns("n")
+    observed = attached(world(), ask("a", target=target), ask("b", target=target))
+    assert not steps(plan(observed, gone("a")), RemoveNamespace)
+    assert len(steps(plan(observed, gone("a"), gone("b")), RemoveNamespace)) == 1
+    assert len(steps(plan(attached(observed, gone("a")), gone("b")), RemoveNamespace)) == 1
+
+
+def test_a_namespace_that_is_not_ours_stays():
+    observed = attached(world(spaces={netns("web1"): space(7)}), ask())
+    found = plan(observed, gone())
+    assert not steps(found, RemoveNamespace)
+    assert len(steps(found, RemoveLink)) == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda seen_before, place: replace(seen_before, busy=frozenset({place.inode})),
+        lambda seen_before, place: replace(
+            seen_before, spaces={netns("web1"): replace(place, links=(*place.links, link(60, "theirs")))}
+        ),
+        lambda seen_before, place: replace(seen_before, spaces={netns("web1"): replace(place, cookie=999)}),
+        lambda seen_before, place: replace(
+            seen_before, namespaces={"web1": replace(seen_before.namespaces["web1"], boot_id="before")}
+        ),
+    ],
+    ids=["a process in it", "a foreign link in it", "another namespace of its name", "one of another boot"],
+)
+def test_a_namespace_that_others_live_in_stays(what):
+    observed = attached(world(), ask())
+    found = plan(what(observed, observed.spaces[netns("web1")]), gone())
+    assert not steps(found, RemoveNamespace)
+    assert ("remove", "namespace", "web1") not in done(found)
+
+
+def test_a_namespace_that_one_leaves_and_another_enters_stays():
+    observed = attached(world(), ask("a", target=netns("n")))
+    found = plan(observed, ask("b", target=netns("n")), gone("a"))
+    assert not steps(found, RemoveNamespace)
+    assert not steps(found, MakeNamespace)
+
+
+def test_a_link_that_is_not_ours_is_never_removed():
+    observed = altered(attached(world(), ask()), with_link(alias="theirs"))
+    found = plan(observed, gone())
+    assert found.kernel == ()
+    assert held_by(carried_out(observed, found)) == {}
+
+
+def test_purge_takes_those_that_are_not_in_the_list():
+    other = network("other", "192.168.30.0/24", parent="eth0.30")
+    observed = attached(world(NET, other), ask("a"), ask("b"), ask("c", "other"))
+    found = plan(observed, ask("a"), purged=["vlan20"])
+    assert [action for action in done(found) if action[1] == "endpoint"] == [("remove", "endpoint", "vlan20/b")]
+    assert found.kernel[0].item == "endpoint 'b' of network 'vlan20'"
+
+
+# --- refused --------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_network_is_refused():
+    assert refusal(world(), ask(net="vlan99")) == (
+        "name 'web1': network 'vlan99' does not exist; make it with vlan_network first"
+    )
+
+
+def test_a_parent_that_is_gone_is_refused():
+    assert refusal(world(on=host()), ask()) == (
+        "name 'web1': parent 'eth0.20' of network 'vlan20' is not there (any more); run vlan_network for this network, "
+        "which makes it again or says what is missing"
+    )
+    assert plan(world(on=host()), ask(), parents_to_come=["eth0.20"]).changed
+
+
+def test_a_pid_that_is_gone_is_refused():
+    pid = Target("pid", "4711")
+    text = "pid 4711 does not exist (any more); give the pid of a running process"
+    observed = world(spaces={pid: None}, unreachable={pid: text})
+    assert refusal(observed, ask(target=pid)) == f"name 'web1': {text}"
+
+
+def test_a_path_that_is_no_namespace_is_refused():
+    path = Target("netns_path", "/etc/passwd")
+    observed = world(spaces={path: None}, unreachable={path: "/etc/passwd is no network namespace"})
+    assert refusal(observed, ask(target=path)) == "name 'web1': /etc/passwd is no network namespace"
+
+
+@pytest.mark.parametrize("target", [Target("pid", "1"), Target("netns_path", "/proc/1/ns/net"), netns("host")])
+def test_the_hosts_own_namespace_is_refused(target):
+    observed = world(spaces={target: Space(HOST_SPACE, ON.space.links)})
+    assert refusal(observed, ask(target=target)) == (
+        f"name 'web1': {target.kind} {target.value} is the host's own network namespace; name another one"
+    )
+
+
+def test_a_passthru_network_takes_one_endpoint():
+    net = replace(MAC, mode="passthru")
+    text = "network 'mac' is macvlan passthru: it takes one endpoint only"
+    assert refusal(world(net), ask("a", "mac"), ask("b", "mac")) == f"name 'b': {text}"
+    observed = attached(world(net), ask("a", "mac"))
+    assert refusal(observed, ask("b", "mac")) == f"name 'b': {text}"
+    assert plan(observed, gone("a", "mac"), ask("b", "mac")).changed
+    [step] = steps(plan(world(net), ask("a", "mac")), MakeLink)
+    assert step.mac_address is None
+
+
+@pytest.mark.parametrize(
+    "child", [macvlan_link(50, "x", 3), ipvlan_link(50, "x", 3, mode=1), link(50, "x", "macvtap", parent_index=3)]
+)
+def test_a_child_that_is_not_ours_is_not_harmed(child):
+    observed = world(children={3: [Child(child, "namespace 'theirs'")]})
+    text = refusal(observed, ask("a"), ask("b"))
+    assert [line.split(":")[0] for line in text.splitlines()] == ["name 'a'", "name 'b'"]
+    assert f"parent 'eth0.20' has the link 'x' ({child.kind}) in namespace 'theirs', which is not ours" in text
+
+
+def test_our_own_children_are_no_reason():
+    observed = attached(world(), ask("a"))
+    own = the_link(observed, "a")
+    observed = replace(observed, children={3: (Child(replace(own, parent_index=3), "namespace 'a'"),)})
+    assert plan(observed, ask("b")).changed
+
+
+def test_every_failing_item_is_named_in_input_order():
+    pid = Target("pid", "4711")
+    observed = world(spaces={pid: None}, unreachable={pid: "pid 4711 does not exist"})
+    specs = [
+        ask("a", "vlan99"),
+        ask("b"),
+        ask("c", target=pid),
+        ask("d", ipv4_address="10.0.0.1"),
+        ask("e", mac_address="02:00:00:00:00:01"),
+    ]
+    with pytest.raises(Refused) as error:
+        plan_endpoints.plan(observed, specs)
+    assert [text.split(":")[0] for text in error.value.messages] == ["name 'a'", "name 'c'", "name 'd'", "name 'e'"]
+
+
+# --- a network that changes -----------------------------------------------------------------------------------
+
+
+def test_the_links_follow_a_changed_network_under_its_verb():
+    observed = attached(world(), ask())
+    changed = {"vlan20": replace(NET, mtu=1400, flag="private")}
+    rows = plan_endpoints.as_specs(observed.endpoints.values())
+    found = plan(observed, *rows, networks=changed, verb="change")
+    assert found.actions == (
+        Action(
+            "change",
+            "endpoint",
+            "vlan20/web1",
+            {"mtu": pair(1500, 1400), "ipvlan_flag": pair("bridge", "private")},
+        ),
+    )
+    assert steps(found, SetUp)[0].attributes == ((1, "=H", 0), (2, "=H", 1))
+
+
+def test_to_and_from_passthru_the_link_is_made_anew():
+    observed = attached(world(MAC), ask(net="mac"))
+    rows = plan_endpoints.as_specs(observed.endpoints.values())
+    found = plan(observed, *rows, networks={"mac": replace(MAC, mode="passthru")}, verb="change")
+    assert sorted((type(step) for step in found.kernel), key=PHASES.index) == [RemoveLink, MakeLink, SetUp]
+    assert done(found) == [("rebuild", "endpoint", "mac/web1")]
+
+
+def test_an_address_outside_the_new_subnet_is_given_anew():
+    observed = attached(world(), ask())
+    changed = network("vlan20", "10.7.0.0/24")
+    from_now = replace(observed, networks={"vlan20": changed})
+    fresh = world(changed)
+    observed = replace(observed, free=fresh.free)
+    rows = plan_endpoints.as_specs(observed.endpoints.values())
+    found = plan(observed, *rows, networks=from_now.networks, verb="change")
+    assert ("release", "address", "192.168.20.2") in done(found)
+    assert ("allocate", "address", "10.7.0.2") in done(found)
+    [step] = steps(found, SetUp)
+    assert step.addresses == ((ip_address("10.7.0.2"), 24),)
+    assert step.addresses_off == ((ip_address("192.168.20.2"), 24),)
+    assert step.routes == (RouteSpec(4, ip_address("10.7.0.1")),)
+
+
+# --- many -----------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_endpoints_get_a_thousand_addresses_in_order():
+    net = network("vlan20", "10.0.0.0/16")
+    specs = [ask(f"web{number}") for number in range(1000)]
+    found, results = plan_endpoints.plan(world(net), specs)
+    assert [int(results[spec.key].addresses[4].address) for spec in specs] == [
+        int(ip_address("10.0.0.2")) + number for number in range(1000)
+    ]
+    assert len(steps(found, MakeLink)) == len(steps(found, SetUp)) == len(steps(found, MakeNamespace)) == 1000
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["a", "b", "c"]),
+                st.sampled_from(["present", "present", "absent"]),
+                st.sampled_from(["n1", "n2"]),
+                st.sampled_from([None, None, "192.168.20.2", "192.168.20.3", "192.168.20.9"]),
+                st.sampled_from([None, None, "eth0", "eth1"]),
+                st.sampled_from([None, None, True, False]),
+            ),
+            max_size=3,
+            unique_by=lambda item: item[0],
+        ),
+        max_size=5,
+    ),
+    st.sampled_from([NET, DUAL, MAC, L3]),
+)
+def test_any_run_is_refused_or_leaves_nothing_for_the_next(runs, net):
+    observed = world(net)
+    for run in runs:
+        specs = []
+        for name, state, place, text, ifname, default_route in run:
+            if state == "absent":
+                specs.append(gone(name, net.name))
+                continue
+            texts = {} if text is None else {"ipv4_address": text}
+            specs.append(ask(name, net.name, netns(place), ifname=ifname, default_route=default_route, **texts))
+        try:
+            found = plan(observed, *specs)
+        except Refused:
+            continue
+        observed = carried_out(observed, found)
+        assert plan(observed, *specs) == Plan()
+        _check_world(observed, net)
+
+
+def _check_world(observed: Observed, net: Any) -> None:
+    addresses = [row.address for row in observed.allocations]
+    assert len(set(addresses)) == len(addresses)
+    assert {row.owner for row in observed.allocations} == {row.name for row in observed.endpoints.values()}
+    homes = {row.target for row in observed.endpoints.values()}
+    assert {netns(name) for name in observed.namespaces} == homes
+    for target, place in observed.spaces.items():
+        if place is None:
+            assert target not in homes
+            continue
+        for family in (4, 6):
+            defaults = [item for item in place.routes if item.destination == "default" and item.family == family]
+            assert len(defaults) <= 1
+    for row in observed.endpoints.values():
+        own = observed.spaces[row.target].marked(endpoint_mark(*row.key))
+        assert own is not None and own.name == row.ifname and own.up
+        found = {item.address for item in observed.spaces[row.target].addresses if item.index == own.index}
+        assert found == {str(item.address) for item in observed.allocations if item.owner == row.name}

@@ -1,0 +1,996 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan of networks, from what was observed: what is made, changed, refused, and left alone."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import plan_networks
+from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    Action,
+    Endpoint,
+    Parent,
+    dummy_name,
+    parent_mark,
+    working_name,
+)
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Observed
+from ansible_collections.netops.underlay.plugins.module_utils.spec import NetworkSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    ChangeParent,
+    Drop,
+    MakeParent,
+    Plan,
+    Put,
+    RemoveLink,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .builders import (
+    address,
+    carried_out,
+    held,
+    host,
+    ipvlan_link,
+    link,
+    macvlan_link,
+    netns,
+    network,
+    reserved,
+    route,
+    seen,
+    subnet,
+    vlan_link,
+)
+
+ETH0 = link(2, "eth0")
+OURS20 = Parent("eth0.20", "eth0", 20)
+MARKED20 = vlan_link(3, "eth0.20", 2, 20, alias=parent_mark("eth0.20"))
+
+
+def ask(name: str = "web", *subnets: Any, state: str = "present", **fields: Any) -> NetworkSpec:
+    given_subnets = tuple(subnet(item) if isinstance(item, str) else item for item in subnets) or None
+    return NetworkSpec(f"name '{name}'", name, state, subnets=given_subnets, **fields)
+
+
+def gone(name: str = "web", **fields: Any) -> NetworkSpec:
+    return ask(name, state="absent", **fields)
+
+
+def plan(observed: Observed, *specs: NetworkSpec, **options: Any) -> plan_networks.Change:
+    """The plan; that it is the same again, and that nothing of what it was made from has changed, is always checked."""
+    before = copy.deepcopy((observed, specs))
+    change = plan_networks.plan(observed, specs, **options)
+    assert plan_networks.plan(observed, specs, **options) == change
+    assert (observed, specs) == before
+    return change
+
+
+def refusal(observed: Observed, *specs: NetworkSpec, **options: Any) -> str:
+    with pytest.raises(Refused) as error:
+        plan_networks.plan(observed, specs, **options)
+    return str(error.value)
+
+
+def done(change: plan_networks.Change) -> list[tuple[str, str, str]]:
+    return [(action.action, action.kind, action.name) for action in change.plan.actions]
+
+
+def existing(*networks: Any, on: Any = None, **fields: Any) -> Observed:
+    """A host on which ``eth0.20`` was made by us for these networks."""
+    return seen(*networks, on=on or host(ETH0, MARKED20), made=[OURS20], **fields)
+
+
+def endpoint(net: Any, name: str) -> Endpoint:
+    return Endpoint(net.name, name, netns(name), "eth0", None, (4,), 7, "boot-1")
+
+
+# --- made -----------------------------------------------------------------------------------------------------
+
+
+def test_a_network_gets_its_sub_interface_made():
+    change = plan(seen(), ask("web", "192.168.20.0/24", parent="eth0.20"))
+    net = network("web", "192.168.20.0/24", parent="eth0.20")
+    assert change.plan == Plan(
+        actions=(Action("create", "parent", "eth0.20"), Action("create", "network", "web")),
+        before=(Put(OURS20), Put(net)),
+        kernel=(MakeParent("name 'web'", OURS20, 0x8100, up=True),),
+    )
+    assert change.networks == {"web": net}
+    assert change.parents == {"eth0.20": OURS20}
+    assert change.parents_to_come == {"eth0.20"}
+
+
+def test_the_second_plan_is_empty():
+    first = seen()
+    spec = ask("web", "192.168.20.0/24", parent="eth0.20")
+    after = carried_out(first, plan(first, spec).plan)
+    assert plan(after, spec).plan == Plan()
+
+
+def test_two_networks_share_one_sub_interface_that_is_made_once():
+    change = plan(seen(), ask("a", "10.1.0.0/24", parent="eth0.20"), ask("b", "10.2.0.0/24", parent="eth0.20"))
+    assert done(change) == [("create", "parent", "eth0.20"), ("create", "network", "a"), ("create", "network", "b")]
+    assert [type(step) for step in change.plan.kernel] == [MakeParent]
+
+
+def test_a_network_beside_another_uses_what_is_there():
+    change = plan(existing(network("a", "10.1.0.0/24")), ask("b", "10.2.0.0/24", parent="eth0.20"))
+    assert done(change) == [("create", "network", "b")]
+    assert change.plan.kernel == ()
+
+
+def test_a_hand_made_link_of_any_name_is_used_and_never_kept_as_ours():
+    for name in ("eth0.20", "foo", "eth0.10.20"):
+        on = host(ETH0, vlan_link(3, name, 2, 20))
+        change = plan(seen(on=on), ask("web", "10.1.0.0/24", parent=name))
+        assert done(change) == [("create", "network", "web")]
+        assert (change.plan.kernel, change.parents) == ((), {})
+
+
+def test_what_is_left_out_gets_the_defaults():
+    net = plan(seen(), ask("web")).networks["web"]
+    assert (net.driver_name, net.mode, net.flag) == ("ipvlan", "l2", "bridge")
+    assert (net.parent, net.asked_parent, net.isolated) == (dummy_name("web"), None, True)
+    assert (net.internal, net.enable_ipv4, net.enable_ipv6, net.mtu, net.labels) == (False, True, False, None, {})
+    macvlan = plan(seen(), ask("web", driver="macvlan")).networks["web"]
+    assert (macvlan.mode, macvlan.flag) == ("bridge", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"settings": {"ipvlan_mode": "l3", "ipvlan_flag": "vepa"}}, ("l3", "vepa")),
+        ({"driver": "macvlan", "settings": {"macvlan_mode": "private"}}, ("private", None)),
+    ],
+)
+def test_mode_and_flag_as_asked_for(fields, expected):
+    net = plan(seen(), ask("web", parent="eth0", **fields)).networks["web"]
+    assert (net.mode, net.flag) == expected
+
+
+def test_an_isolated_network_gets_a_dummy_of_its_own():
+    change = plan(seen(), ask("web", mtu=9000))
+    parent = Parent(dummy_name("web"))
+    assert change.plan.kernel == (MakeParent("name 'web'", parent, 0x8100, up=True, mtu=9000),)
+    assert len(parent.name) <= 15
+
+
+def test_internal_with_a_parent_uses_the_dummy_and_warns():
+    change = plan(seen(), ask("web", internal=True, parent="eth0.20"))
+    assert change.networks["web"].parent == dummy_name("web")
+    assert [step.parent.name for step in change.plan.kernel] == [dummy_name("web")]
+    assert change.plan.warnings == ("name 'web': internal is true, so parent 'eth0.20' is not used",)
+
+
+def test_what_a_kill_left_of_a_parent_goes_before_it_is_made():
+    left = vlan_link(9, working_name(parent_mark("eth0.20")), 2, 20)
+    observed = seen(on=host(ETH0, left), made=[OURS20])
+    change = plan(observed, ask("web", "10.1.0.0/24", parent="eth0.20"))
+    assert change.plan.kernel[0] == RemoveLink("name 'web'", None, 9, left.name, parent_mark("eth0.20"))
+    assert plan(carried_out(observed, change.plan), ask("web", "10.1.0.0/24", parent="eth0.20")).plan == Plan()
+
+
+def test_a_base_that_is_down_leaves_the_sub_interface_down_and_warns():
+    change = plan(seen(on=host(link(2, "eth0", up=False))), ask("web", "10.1.0.0/24", parent="eth0.20"))
+    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, 0x8100, up=False),)
+    assert change.plan.warnings == (
+        "name 'web': link 'eth0' is down, so nothing passes on this network until it is up",
+    )
+
+
+def test_a_hand_made_parent_that_is_down_is_only_warned_of():
+    on = host(ETH0, vlan_link(3, "foo", 2, 20, up=False))
+    change = plan(seen(on=on), ask("web", "10.1.0.0/24", parent="foo"))
+    assert change.plan.kernel == ()
+    assert "link 'foo' is down" in change.plan.warnings[0]
+
+
+# --- subnets --------------------------------------------------------------------------------------------------
+
+
+def subnets_of(change: plan_networks.Change, name: str) -> list[str]:
+    return [str(item.network) for item in change.networks[name].subnets]
+
+
+def test_the_default_pools_are_used_in_their_order():
+    change = plan(seen(), *(ask(f"n{number}") for number in range(16)))
+    found = [subnets_of(change, f"n{number}") for number in range(16)]
+    assert found == [
+        *([f"172.{second}.0.0/16"] for second in range(18, 32)),
+        ["192.168.0.0/20"],
+        ["192.168.16.0/20"],
+    ]
+    first = change.networks["n0"].subnets[0]
+    assert (str(first.gateway), first.from_pool) == ("172.18.0.1", True)
+
+
+def test_a_default_subnet_is_never_one_that_is_in_use():
+    observed = seen(
+        network("a", "172.18.7.0/24", parent="eth0"),
+        elsewhere=(ip_network("172.19.0.0/16"), ip_network("172.20.9.9/32"), ip_network("2001:db8::/32")),
+    )
+    assert subnets_of(plan(observed, ask("web")), "web") == ["172.21.0.0/16"]
+
+
+def test_a_default_subnet_is_never_one_that_another_item_asks_for():
+    change = plan(seen(), ask("a"), ask("b", "172.18.0.0/16", parent="eth0.30"))
+    assert subnets_of(change, "a") == ["172.19.0.0/16"]
+
+
+def test_a_subnet_of_a_network_that_goes_can_be_had_again():
+    dummy = dummy_name("a")
+    on = host(ETH0, link(3, dummy, "dummy", alias=parent_mark(dummy)))
+    observed = seen(network("a", "172.18.0.0/16", parent=None), on=on, made=[Parent(dummy)])
+    assert subnets_of(plan(observed, ask("web"), gone("a")), "web") == ["172.18.0.0/16"]
+
+
+def test_full_pools_are_told():
+    observed = seen(elsewhere=(ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16")))
+    assert refusal(observed, ask("web")) == (
+        "name 'web': the default pools have no free IPv4 subnet left; give one in ipam_config"
+    )
+
+
+def test_an_ipv6_subnet_alone_gets_an_ipv4_subnet_too():
+    net = plan(seen(), ask("web", "2001:db8::/64", parent="eth0")).networks["web"]
+    assert [str(item.network) for item in net.subnets] == ["2001:db8::/64", "172.18.0.0/16"]
+    assert (net.enable_ipv4, net.enable_ipv6) == (True, True)
+
+
+def test_enable_ipv4_false_turns_that_off():
+    change = plan(seen(), ask("web", "2001:db8::/64", parent="eth0", enable_ipv4=False))
+    assert subnets_of(change, "web") == ["2001:db8::/64"]
+
+
+def test_enable_ipv6_gives_a_64_of_the_hosts_own_prefix():
+    change = plan(seen(), ask("a", enable_ipv6=True), ask("b", enable_ipv6=True))
+    [_a4, a6], [_b4, b6] = (change.networks[name].subnets for name in ("a", "b"))
+    assert a6.network.prefixlen == b6.network.prefixlen == 64
+    assert a6.network.subnet_of(ip_network("fd00::/8"))
+    assert a6.network.supernet(new_prefix=48) == b6.network.supernet(new_prefix=48)
+    assert a6.network != b6.network
+
+
+def test_a_default_subnet_stays():
+    observed = seen()
+    after = carried_out(observed, plan(observed, ask("a"), ask("b")).plan)
+    after = replace(after, elsewhere=(ip_network("172.18.0.0/15"),))
+    assert plan(after, ask("b"), ask("a")).plan == Plan()
+
+
+@given(st.lists(st.sampled_from(["pool", "172.18.0.0/16", "172.19.4.0/24", "192.168.0.0/16"]), max_size=8))
+def test_no_default_subnet_overlaps_any_other(kinds):
+    specs = [
+        ask(f"n{index}") if kind == "pool" else ask(f"n{index}", kind, parent=f"eth0.{index + 1}")
+        for index, kind in enumerate(kinds)
+    ]
+    change = plan_networks.plan(seen(), specs)
+    given_out = [(name, item) for name, net in change.networks.items() for item in net.subnets]
+    for name, item in given_out:
+        others = [other.network for owner, other in given_out if owner != name]
+        assert not item.from_pool or not any(item.network.overlaps(other) for other in others)
+
+
+# --- refused: parents -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parent", "text"),
+    [
+        ("eth9", "parent 'eth9' does not exist on this host (links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7)"),
+        (
+            "eth9.20",
+            "parent 'eth9.20' cannot be made: its base link 'eth9' does not exist on this host "
+            "(links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7)",
+        ),
+        ("eth0.0", "parent 'eth0.0' does not exist, and cannot be made: '0' is not a VLAN id (1 to 4094)"),
+        ("eth0.4095", "parent 'eth0.4095' does not exist, and cannot be made: '4095' is not a VLAN id (1 to 4094)"),
+        ("eth0.x", "parent 'eth0.x' does not exist, and cannot be made: 'x' is not a VLAN id (1 to 4094)"),
+        (
+            "eth0.10.20",
+            "parent 'eth0.10.20' does not exist, and only a sub-interface with exactly one dot (eth0.20) can be made",
+        ),
+        (
+            "eth0.7",
+            "parent 'eth0.7' cannot be made: link 'vlan7' already carries VLAN 7 of 'eth0'; name it as parent",
+        ),
+        ("lo", "parent 'lo' is the loopback; name a network card, a bond, a bridge or a sub-interface"),
+        ("lo.20", "parent 'lo.20' cannot be made: 'lo' cannot carry VLANs"),
+        (
+            "ipvl0",
+            "parent 'ipvl0' is itself a ipvlan link, and the kernel would use its parent instead; name that one",
+        ),
+        (
+            "tap0",
+            "parent 'tap0' is itself a macvtap link, and the kernel would use its parent instead; name that one",
+        ),
+        ("port0", "parent 'port0' is a port of the bridge 'br0'; name 'br0' as parent"),
+        ("ipvl0.20", "parent 'ipvl0.20' cannot be made: 'ipvl0' cannot carry VLANs"),
+    ],
+)
+def test_a_link_that_cannot_be_a_parent_is_refused_with_the_way_out(parent, text):
+    on = host(
+        ETH0,
+        ipvlan_link(3, "ipvl0", 2),
+        macvlan_link(4, "mv0", 2),
+        link(5, "tap0", "macvtap", parent_index=2),
+        link(6, "br0", "bridge"),
+        link(7, "port0", master=6, port_kind="bridge"),
+        vlan_link(8, "vlan7", 2, 7),
+    )
+    assert refusal(seen(on=on), ask("web", "10.1.0.0/24", parent=parent)) == f"name 'web': {text}"
+
+
+def test_two_names_for_one_vlan_of_one_base_are_refused():
+    text = refusal(
+        seen(),
+        ask("a", "10.1.0.0/24", parent="eth0.20"),
+        ask("b", "10.2.0.0/24", parent="eth0.020"),
+    )
+    assert text == "name 'b': parent 'eth0.020' does not exist, and cannot be made: '020' is not a VLAN id (1 to 4094)"
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "vlan_id", "warned"),
+    [
+        ("eth0.20", 2, 20, None),
+        ("eth0.20", 2, 30, "it is VLAN 30 of 'eth0', not VLAN 20 of 'eth0'"),
+        ("eth0.20", 4, 20, "it is VLAN 20 of 'eth1', not VLAN 20 of 'eth0'"),
+        ("vlan20", 2, 30, None),
+    ],
+)
+def test_a_name_that_promises_another_vlan_is_warned_of(name, base, vlan_id, warned):
+    on = host(ETH0, link(4, "eth1"), vlan_link(3, name, base, vlan_id))
+    warnings = plan(seen(on=on), ask("web", "10.1.0.0/24", parent=name)).plan.warnings
+    expected = [] if warned is None else [f"name 'web': parent '{name}' exists and is used as it is, but {warned}"]
+    assert list(warnings) == expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "spec", "module"),
+    [
+        ("macvlan", ask("web", driver="macvlan", parent="eth0"), "macvlan"),
+        ("ipvlan", ask("web", parent="eth0"), "ipvlan"),
+        ("vlan", ask("web", parent="eth0.20"), "8021q"),
+        ("dummy", ask("web"), "dummy"),
+    ],
+)
+def test_a_kernel_without_the_driver_is_told_with_its_module(missing, spec, module):
+    text = refusal(seen(missing_drivers=frozenset({missing})), spec)
+    assert text == (
+        f"name 'web': this kernel has no '{missing}' links: its module '{module}' is neither loaded nor can be; "
+        f"load it with `modprobe {module}`, or install the kernel's package that has it"
+    )
+
+
+# --- refused: what stands beside it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "text"),
+    [
+        (
+            network("a", "10.1.0.0/24"),
+            {"driver": "macvlan"},
+            "parent 'eth0.20' carries network 'a' of the driver ipvlan, and the kernel allows one driver on a parent",
+        ),
+        (
+            network("a", "10.1.0.0/24", driver_name="macvlan"),
+            {"driver": "ipvlan"},
+            "parent 'eth0.20' carries network 'a' of the driver macvlan, and the kernel allows one driver on a parent",
+        ),
+        (
+            network("a", "10.1.0.0/24"),
+            {"settings": {"ipvlan_mode": "l3"}},
+            "parent 'eth0.20' carries network 'a' in l2/bridge, and the kernel has one mode and flag for all ipvlan "
+            "links of a parent; asked for is l3/bridge. Use the same, or another parent",
+        ),
+        (
+            network("a", "10.1.0.0/24"),
+            {"settings": {"ipvlan_flag": "private"}},
+            "parent 'eth0.20' carries network 'a' in l2/bridge, and the kernel has one mode and flag for all ipvlan "
+            "links of a parent; asked for is l2/private. Use the same, or another parent",
+        ),
+        (
+            network("a", "10.1.0.0/24", driver_name="macvlan"),
+            {"driver": "macvlan", "settings": {"macvlan_mode": "passthru"}},
+            "parent 'eth0.20' carries network 'a', and macvlan passthru wants a parent for itself",
+        ),
+        (
+            network("a", "10.1.0.0/24", driver_name="macvlan", mode="passthru"),
+            {"driver": "macvlan"},
+            "parent 'eth0.20' carries network 'a', and macvlan passthru wants a parent for itself",
+        ),
+    ],
+)
+def test_what_a_parent_cannot_carry_at_once_is_refused(there, asked, text):
+    assert refusal(existing(there), ask("web", "10.2.0.0/24", parent="eth0.20", **asked)) == f"name 'web': {text}"
+
+
+def test_macvlan_modes_may_differ_on_one_parent():
+    there = network("a", "10.1.0.0/24", driver_name="macvlan")
+    asked = ask("web", "10.2.0.0/24", parent="eth0.20", driver="macvlan", settings={"macvlan_mode": "private"})
+    assert done(plan(existing(there), asked)) == [("create", "network", "web")]
+
+
+def test_a_base_and_its_sub_interface_are_two_parents():
+    there = network("a", "10.1.0.0/24")
+    asked = ask("web", "10.1.0.0/24", parent="eth0", driver="macvlan")
+    assert done(plan(existing(there), asked)) == [("create", "network", "web")]
+
+
+def test_two_new_networks_that_do_not_agree_are_both_named():
+    text = refusal(
+        seen(),
+        ask("a", "10.1.0.0/24", parent="eth0.20"),
+        ask("b", "10.2.0.0/24", parent="eth0.20", driver="macvlan"),
+    )
+    assert [line.split(":")[0] for line in text.splitlines()] == ["name 'a'", "name 'b'"]
+
+
+def overlap(one: str, other: str, name: str = "a") -> str:
+    return (
+        f"subnet {one} overlaps {other} of network '{name}' on parent 'eth0.20'; "
+        "two networks on a parent may share a subnet only as a whole and with different ip_range"
+    )
+
+
+@pytest.mark.parametrize("text", ["10.1.0.0/24", "10.1.0.0/16", "10.1.0.128/25"])
+def test_overlapping_subnets_on_a_parent_are_refused(text):
+    observed = existing(network("a", "10.1.0.0/24"))
+    assert refusal(observed, ask("web", text, parent="eth0.20")) == f"name 'web': {overlap(text, '10.1.0.0/24')}"
+
+
+def test_one_subnet_with_different_ranges_is_shared():
+    observed = existing(network("a", subnet("10.1.0.0/24", ip_range="10.1.0.0/25")))
+    shared = ask("web", subnet("10.1.0.0/24", ip_range="10.1.0.128/25"), parent="eth0.20")
+    assert done(plan(observed, shared)) == [("create", "network", "web")]
+    same = ask("web", subnet("10.1.0.0/24", ip_range="10.1.0.0/25"), parent="eth0.20")
+    assert refusal(observed, same) == f"name 'web': {overlap('10.1.0.0/24', '10.1.0.0/24')}"
+
+
+def test_one_subnet_on_two_parents_is_allowed():
+    observed = existing(network("a", "10.1.0.0/24"))
+    assert done(plan(observed, ask("web", "10.1.0.0/24", parent="eth0.30"))) == [
+        ("create", "parent", "eth0.30"),
+        ("create", "network", "web"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("child", "asked", "reason"),
+    [
+        (
+            macvlan_link(50, "mv0", 3),
+            {},
+            "(macvlan) in namespace 'theirs', which is not ours: a parent cannot carry macvlan and ipvlan at once; "
+            "use another parent",
+        ),
+        (
+            link(50, "mv0", "macvtap", parent_index=3),
+            {},
+            "(macvtap) in namespace 'theirs', which is not ours: a parent cannot carry macvlan and ipvlan at once; "
+            "use another parent",
+        ),
+        (
+            ipvlan_link(50, "mv0", 3),
+            {"driver": "macvlan"},
+            "(ipvlan) in namespace 'theirs', which is not ours: a parent cannot carry ipvlan and macvlan at once; "
+            "use another parent",
+        ),
+        (
+            ipvlan_link(50, "mv0", 3, mode=1, flag=1),
+            {},
+            "(ipvlan) in namespace 'theirs', which is not ours: it would be turned from l3/private to l2/bridge; "
+            "use its mode and flag, or another parent",
+        ),
+        (
+            macvlan_link(50, "mv0", 3),
+            {"driver": "macvlan", "settings": {"macvlan_mode": "passthru"}},
+            "(macvlan) in namespace 'theirs', which is not ours: macvlan passthru wants the parent for itself; "
+            "use another parent",
+        ),
+        (
+            macvlan_link(50, "mv0", 3, mode=8),
+            {"driver": "macvlan"},
+            "(macvlan) in namespace 'theirs', which is not ours: macvlan passthru wants the parent for itself; "
+            "use another parent",
+        ),
+    ],
+)
+def test_a_child_that_is_not_ours_in_a_hidden_namespace_is_not_harmed(child, asked, reason):
+    observed = seen(on=host(ETH0, vlan_link(3, "eth0.20", 2, 20)), children={3: [Child(child, "namespace 'theirs'")]})
+    text = refusal(observed, ask("web", "10.1.0.0/24", parent="eth0.20", **asked))
+    assert text == f"name 'web': parent 'eth0.20' has the link 'mv0' {reason}"
+
+
+@pytest.mark.parametrize(
+    ("child", "asked"),
+    [
+        (ipvlan_link(50, "x", 3), {}),
+        (ipvlan_link(50, "x", 3, mode=1, flag=2), {"settings": {"ipvlan_mode": "l3", "ipvlan_flag": "vepa"}}),
+        (macvlan_link(50, "x", 3, mode=2), {"driver": "macvlan"}),
+        (vlan_link(50, "x", 3, 7), {}),
+        (macvlan_link(50, "x", 2), {}),
+    ],
+)
+def test_a_child_that_takes_no_harm_is_no_reason(child, asked):
+    observed = seen(
+        on=host(ETH0, vlan_link(3, "eth0.20", 2, 20)),
+        children={child.parent_index: [Child(child, "namespace 'theirs'")]},
+    )
+    change = plan(observed, ask("web", "10.1.0.0/24", parent="eth0.20", **asked))
+    assert done(change) == [("create", "network", "web")]
+
+
+def test_a_change_of_mode_that_would_harm_others_is_refused():
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, children={3: [Child(ipvlan_link(50, "x", 3), "namespace 'theirs'")]})
+    assert "it would be turned from l2/bridge to l3/bridge" in refusal(
+        observed, ask("web", settings={"ipvlan_mode": "l3"})
+    )
+
+
+@pytest.mark.parametrize("aside", [{"gateway": "10.1.0.9"}, {"router": "10.1.0.9"}])
+def test_a_gateway_or_auxiliary_address_that_an_owner_holds_is_refused(aside):
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, allocations=held(net, "web9", "10.1.0.9"))
+    text = refusal(observed, ask("web", subnet("10.1.0.0/24", **aside)))
+    what = "the gateway" if "gateway" in aside else "the auxiliary address 'router'"
+    assert text == f"name 'web': 10.1.0.9 cannot be {what}: it is held by endpoint 'web9' of network 'web'"
+
+
+def test_an_mtu_above_the_parents_is_refused():
+    assert refusal(seen(), ask("web", "10.1.0.0/24", parent="eth0", mtu=9000)) == (
+        "name 'web': mtu 9000 is above that of 'eth0' (1500), which carries it; raise that one first"
+    )
+
+
+@pytest.mark.parametrize("observed", [seen(), existing(network("other", "10.2.0.0/24"))])
+def test_an_mtu_above_that_of_a_sub_interface_of_ours_is_refused_too(observed):
+    """No link passes more than the base does, whoever made the sub-interface."""
+    assert "mtu 9000 is above" in refusal(observed, ask("web", "10.1.0.0/24", parent="eth0.20", mtu=9000))
+
+
+def test_an_mtu_up_to_the_parents_is_taken():
+    assert plan(seen(), ask("web", "10.1.0.0/24", parent="eth0", mtu=1500)).networks["web"].mtu == 1500
+
+
+# --- l3 -------------------------------------------------------------------------------------------------------
+
+L3 = {"settings": {"ipvlan_mode": "l3"}}
+ROUTED = host(ETH0, addresses=[address(2, "10.9.0.5/24")], routes=[route(2, "default", "10.9.0.1")])
+
+
+def test_l3_with_a_way_in_and_out_warns_of_nothing():
+    change = plan(seen(on=ROUTED), ask("web", "10.1.0.0/24", parent="eth0", **L3))
+    assert change.plan.warnings == ()
+
+
+def test_l3_never_has_the_hosts_own_subnet():
+    for mode in ("l3", "l3s"):
+        spec = ask("web", "10.9.0.0/16", parent="eth0", settings={"ipvlan_mode": mode})
+        assert refusal(seen(on=ROUTED), spec) == (
+            f"name 'web': subnet 10.9.0.0/16 overlaps 10.9.0.0/24, the host's own on 'eth0'; in mode {mode} the "
+            "subnets must be others than the host's"
+        )
+
+
+def test_l2_may_have_the_hosts_own_subnet():
+    assert plan(seen(on=ROUTED), ask("web", "10.9.0.0/24", parent="eth0")).plan.changed
+
+
+def test_l3_ignores_a_gateway_with_a_warning():
+    spec = ask("web", "10.1.0.0/24", parent="eth0", given_gateways=("10.1.0.1",), **L3)
+    assert plan(seen(on=ROUTED), spec).plan.warnings == (
+        "name 'web': gateway 10.1.0.1 is ignored in mode l3, where the default route is the device itself",
+    )
+
+
+def test_l3_warns_per_family_where_nobody_can_route_in():
+    spec = ask("web", "10.1.0.0/24", "10.2.0.0/24", "2001:db8::/64", parent="eth0", **L3)
+    link_local = address(2, "fe80::1/64", scope=253)
+    on = host(ETH0, addresses=[*ROUTED.space.addresses, link_local], routes=ROUTED.space.routes)
+    assert plan(seen(on=on), spec).plan.warnings == (
+        "name 'web': parent 'eth0' has no IPv6 address, so no remote host can route to these endpoints; give it one, "
+        "and have the remote routes for 2001:db8::/64 point to it",
+    )
+    assert "remote routes for 10.1.0.0/24, 10.2.0.0/24 point to it" in plan(seen(), spec).plan.warnings[0]
+
+
+def test_l3_warns_where_the_parent_leads_nowhere():
+    on = host(ETH0, addresses=ROUTED.space.addresses)
+    assert plan(seen(on=on), ask("web", "10.1.0.0/24", parent="eth0", **L3)).plan.warnings == (
+        "name 'web': the host has no IPv4 default route by parent 'eth0', so these endpoints reach only what the host "
+        "reaches on that link",
+    )
+
+
+def test_an_isolated_l3_network_warns_of_no_way_out():
+    assert plan(seen(), ask("web", "10.1.0.0/24", **L3)).plan.warnings == ()
+
+
+# --- changed --------------------------------------------------------------------------------------------------
+
+WHOLE = network("web", subnet("10.1.0.0/24", ip_range="10.1.0.128/25"), mtu=1400, labels={"a": "1"}, flag="vepa")
+
+
+def test_an_option_left_out_changes_nothing():
+    assert plan(existing(WHOLE), ask("web")).plan == Plan()
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({"mtu": 1300}, {"mtu": {"before": 1400, "after": 1300}}),
+        ({"mtu": 0}, {"mtu": {"before": 1400, "after": 1500}}),
+        ({"settings": {"ipvlan_mode": "l3"}}, {"mode": {"before": "l2", "after": "l3"}}),
+        ({"settings": {"ipvlan_flag": "private"}}, {"flag": {"before": "vepa", "after": "private"}}),
+        ({"labels": {"b": "2"}}, {"labels": {"before": {"a": "1"}, "after": {"b": "2"}}}),
+        ({"labels": {}}, {"labels": {"before": {"a": "1"}, "after": {}}}),
+    ],
+)
+def test_a_change_in_place_is_told_exactly(fields, changes):
+    observed = existing(WHOLE, endpoints=[endpoint(WHOLE, "web1")], on=host(ETH0, MARKED20))
+    change = plan(observed, ask("web", **fields))
+    assert change.plan.actions == (Action("change", "network", "web", changes),)
+    assert change.plan.before == (Put(change.networks["web"]),)
+    assert change.touched == {"web"}
+    assert change.plan.kernel == ()
+    assert plan(carried_out(observed, change.plan), ask("web", **fields)).plan.actions == ()
+
+
+def test_a_subnet_is_changed_where_nothing_is_lost():
+    observed = existing(WHOLE, endpoints=[endpoint(WHOLE, "web1")], allocations=held(WHOLE, "web1", "10.1.0.130"))
+    change = plan(observed, ask("web", "10.1.0.0/23"))
+    [action] = change.plan.actions
+    assert list(action.changes) == ["ipam_config"]
+    assert action.changes["ipam_config"]["before"][0]["ip_range"] == "10.1.0.128/25"
+    assert action.changes["ipam_config"]["after"][0]["subnet"] == "10.1.0.0/23"
+
+
+def in_use(net: Any) -> Observed:
+    return existing(
+        net, endpoints=[endpoint(net, "web1"), endpoint(net, "web2")], allocations=held(net, "web1", "10.1.0.130")
+    )
+
+
+def test_macvlan_modes_change_in_place_but_not_to_passthru():
+    net = network("web", "10.1.0.0/24", driver_name="macvlan")
+    assert done(plan(in_use(net), ask("web", settings={"macvlan_mode": "vepa"}))) == [("change", "network", "web")]
+    text = refusal(in_use(net), ask("web", settings={"macvlan_mode": "passthru"}))
+    assert text.startswith("name 'web': macvlan_mode bridge of network 'web', which has 2 endpoints (web1, web2)")
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (ask("web", driver="macvlan"), "driver of network 'web', which has 2 endpoints (web1, web2), cannot"),
+        (ask("web", parent="eth0.30"), "parent of network 'web', which has 2 endpoints (web1, web2), cannot"),
+        (ask("web", internal=True), "parent of network 'web', which has 2 endpoints (web1, web2), cannot"),
+        (
+            ask("web", "10.7.0.0/24"),
+            "ipam_config of network 'web' would lose the subnet of 10.1.0.130, which is held by endpoint 'web1' of network "
+            "'web'; set",
+        ),
+    ],
+)
+def test_what_cannot_be_changed_in_place_is_refused_unless_forced(spec, text):
+    observed = in_use(network("web", "10.1.0.0/24"))
+    message = refusal(observed, spec)
+    assert message.startswith(f"name 'web': {text}")
+    assert message.endswith("; set force to true to have every endpoint made anew")
+    change = plan(observed, replace(spec, force=True))
+    assert ("rebuild", "network", "web") in done(change)
+    assert "web" in change.touched
+
+
+def test_without_endpoints_it_is_changed_at_once():
+    change = plan(existing(network("web", "10.1.0.0/24")), ask("web", driver="macvlan", parent="eth0.30"))
+    assert done(change) == [
+        ("create", "parent", "eth0.30"),
+        ("change", "network", "web"),
+        ("remove", "parent", "eth0.20"),
+    ]
+
+
+def test_a_subnet_with_reserved_addresses_is_in_use_too():
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, allocations=reserved(net, "vm", "10.1.0.50"))
+    assert "10.1.0.50" in refusal(observed, ask("web", "10.7.0.0/24"))
+
+
+def test_forced_out_of_its_subnet_a_reserved_address_is_released():
+    net = network("web", "10.1.0.0/24")
+    row = reserved(net, "vm", "10.1.0.50")
+    observed = existing(net, allocations=row)
+    after = carried_out(observed, plan(observed, ask("web", "10.7.0.0/24", force=True)).plan)
+    assert after.allocations == ()
+
+
+def test_with_its_parent_a_network_takes_its_addresses_along():
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, allocations=held(net, "web1", "10.1.0.2"), endpoints=[endpoint(net, "web1")])
+    after = carried_out(observed, plan(observed, ask("web", parent="eth0.30", force=True)).plan)
+    assert [(row.segment, str(row.address), row.owner) for row in after.allocations] == [
+        ("eth0.30", "10.1.0.2", "web1")
+    ]
+
+
+@pytest.mark.parametrize("option", ["macvlan_mode"])
+def test_an_option_of_the_other_driver_is_refused_against_what_there_is(option):
+    text = refusal(existing(WHOLE), ask("web", settings={option: "bridge"}))
+    assert text == f"name 'web': {option} does not belong to the driver of this network, which is ipvlan"
+    fresh = refusal(seen(), ask("web", settings={option: "bridge"}))
+    assert fresh == f"name 'web': {option} does not belong to the driver of this network, which is ipvlan (the default)"
+
+
+# --- drift of parents -----------------------------------------------------------------------------------------
+
+
+def test_a_parent_of_ours_that_is_gone_is_made_again():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0))
+    change = plan(observed, ask("web"))
+    assert done(change) == [("repair", "parent", "eth0.20")]
+    assert change.touched == {"web"}
+    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, 0x8100, up=True),)
+
+
+def test_a_parent_of_ours_that_is_down_is_set_up():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, up=False)))
+    change = plan(observed, ask("web"))
+    assert change.plan.actions == (Action("repair", "parent", "eth0.20", {"up": {"before": False, "after": True}}),)
+    assert change.plan.kernel == (ChangeParent("name 'web'", "eth0.20", up=True),)
+
+
+def test_a_parent_of_ours_under_a_base_that_is_down_is_left_down():
+    on = host(link(2, "eth0", up=False), replace(MARKED20, up=False))
+    change = plan(existing(network("web", "10.1.0.0/24"), on=on), ask("web"))
+    assert (change.plan.actions, change.plan.kernel) == ((), ())
+    assert "link 'eth0' is down" in change.plan.warnings[0]
+
+
+def test_a_parent_of_ours_that_carries_another_vlan_is_made_anew():
+    wrong = vlan_link(3, "eth0.20", 2, 30, alias=parent_mark("eth0.20"))
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, wrong))
+    change = plan(observed, ask("web"))
+    assert done(change) == [("rebuild", "parent", "eth0.20")]
+    assert [type(step) for step in change.plan.kernel] == [RemoveLink, MakeParent]
+    assert plan(carried_out(observed, change.plan), ask("web")).plan == Plan()
+
+
+def test_a_parent_made_anew_by_somebody_else_is_used_and_no_longer_ours():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, vlan_link(3, "eth0.20", 2, 20)))
+    change = plan(observed, ask("web"))
+    assert change.parents == {}
+    assert Drop(OURS20) in change.plan.before + change.plan.after
+    assert change.plan.kernel == ()
+    assert change.plan.warnings == (
+        "name 'web': parent 'eth0.20' was made anew by somebody else; it is used, and no longer ours",
+    )
+
+
+def test_the_mtu_of_a_dummy_follows_its_network():
+    dummy = dummy_name("web")
+    on = host(ETH0, link(3, dummy, "dummy", alias=parent_mark(dummy)))
+    observed = seen(network("web", "10.1.0.0/24", parent=None), on=on, made=[Parent(dummy)])
+    change = plan(observed, ask("web", mtu=9000))
+    assert change.plan.kernel == (ChangeParent("name 'web'", dummy, mtu=9000),)
+
+
+# --- removed --------------------------------------------------------------------------------------------------
+
+
+def test_the_last_network_takes_its_sub_interface_along():
+    net = network("web", "10.1.0.0/24")
+    change = plan(existing(net), gone("web"))
+    assert change.plan == Plan(
+        actions=(Action("remove", "network", "web"), Action("remove", "parent", "eth0.20")),
+        kernel=(RemoveLink("parent 'eth0.20'", None, 3, "eth0.20", parent_mark("eth0.20")),),
+        after=(Drop(net), Drop(OURS20)),
+    )
+    assert (change.networks, change.parents, change.removed) == ({}, {}, {"web"})
+
+
+def test_a_network_that_is_not_the_last_leaves_it():
+    change = plan(existing(network("a", "10.1.0.0/24"), network("b", "10.2.0.0/24")), gone("a"))
+    assert done(change) == [("remove", "network", "a")]
+    assert change.plan.kernel == ()
+
+
+def test_both_at_once_take_it_along_once():
+    change = plan(existing(network("a", "10.1.0.0/24"), network("b", "10.2.0.0/24")), gone("a"), gone("b"))
+    assert [type(step) for step in change.plan.kernel] == [RemoveLink]
+
+
+def test_a_hand_made_parent_is_never_removed():
+    on = host(ETH0, vlan_link(3, "eth0.20", 2, 20))
+    change = plan(seen(network("web", "10.1.0.0/24"), on=on), gone("web"))
+    assert done(change) == [("remove", "network", "web")]
+    assert change.plan.kernel == ()
+
+
+@pytest.mark.parametrize("alias", ["", "theirs", parent_mark("eth0.30")])
+def test_a_link_of_our_name_without_our_mark_is_never_removed(alias):
+    on = host(ETH0, vlan_link(3, "eth0.20", 2, 20, alias=alias))
+    change = plan(existing(network("web", "10.1.0.0/24"), on=on), gone("web"))
+    assert change.plan.kernel == ()
+    assert change.plan.after[-1] == Drop(OURS20)
+
+
+def test_a_marked_link_without_a_row_is_never_removed():
+    change = plan(seen(network("web", "10.1.0.0/24"), on=host(ETH0, MARKED20)), gone("web"))
+    assert change.plan.kernel == ()
+
+
+def test_a_parent_that_others_hang_on_is_not_removed():
+    for child, words in (
+        (ipvlan_link(50, "x", 3), "the link 'x' (ipvlan) in namespace 'theirs'"),
+        (vlan_link(50, "q", 3, 5), "the link 'q' (vlan) in namespace 'theirs'"),
+    ):
+        observed = existing(network("web", "10.1.0.0/24"), children={3: [Child(child, "namespace 'theirs'")]})
+        assert refusal(observed, gone("web")) == (
+            f"name 'web': parent 'eth0.20' cannot be removed: {words} would be lost with it; remove that first"
+        )
+
+
+def test_a_parent_that_became_a_bridge_port_is_not_removed():
+    on = host(ETH0, replace(MARKED20, master=9, port_kind="bridge"), link(9, "br0", "bridge"))
+    assert "its place as a port of 'br0' would be lost" in refusal(
+        existing(network("web", "10.1.0.0/24"), on=on), gone("web")
+    )
+
+
+def test_a_network_that_is_not_there_is_gone():
+    assert plan(seen(), gone("web")).plan == Plan()
+
+
+def test_a_network_with_endpoints_goes_only_by_force():
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, endpoints=[endpoint(net, f"e{number}") for number in range(7)])
+    assert refusal(observed, gone("web")) == (
+        "name 'web': network 'web' still has 7 endpoints (e0, e1, e2, e3, e4, ...); remove them first, or set force to "
+        "true to remove them with it"
+    )
+    assert plan(observed, gone("web", force=True)).removed == {"web"}
+
+
+def test_a_network_with_held_addresses_goes_only_by_force():
+    net = network("web", "10.1.0.0/24")
+    observed = existing(net, allocations=reserved(net, "vm", "10.1.0.50"))
+    assert refusal(observed, gone("web")) == (
+        "name 'web': addresses of network 'web' are still held by 1 owner (vm); release them first, or set force to "
+        "true to release them with it"
+    )
+    change = plan(observed, gone("web", force=True))
+    assert done(change) == [
+        ("remove", "network", "web"),
+        ("release", "address", "10.1.0.50"),
+        ("remove", "parent", "eth0.20"),
+    ]
+    assert carried_out(observed, change.plan).allocations == ()
+
+
+# --- purge ----------------------------------------------------------------------------------------------------
+
+
+def test_purge_removes_what_is_not_in_the_list():
+    observed = existing(network("a", "10.1.0.0/24"), network("b", "10.2.0.0/24"), network("c", "10.3.0.0/24"))
+    change = plan(observed, ask("b"), purge=True)
+    assert done(change) == [("remove", "network", "a"), ("remove", "network", "c")]
+
+
+def test_without_purge_the_others_stay():
+    observed = existing(network("a", "10.1.0.0/24"), network("b", "10.2.0.0/24"))
+    assert plan(observed, ask("b")).plan == Plan()
+
+
+def test_purge_takes_networks_in_use_only_by_force():
+    net = network("a", "10.1.0.0/24")
+    observed = existing(net, endpoints=[endpoint(net, "web1")])
+    assert refusal(observed, purge=True).startswith("network 'a' (purge): network 'a' still has 1 endpoint (web1)")
+    assert plan(observed, purge=True, force=True).removed == {"a"}
+
+
+def test_force_without_purge_removes_nothing():
+    assert plan(existing(network("a", "10.1.0.0/24")), force=True).plan == Plan()
+
+
+# --- a list ---------------------------------------------------------------------------------------------------
+
+
+def test_every_failing_item_is_named_and_nothing_is_planned():
+    with pytest.raises(Refused) as error:
+        plan_networks.plan(
+            seen(),
+            [
+                ask("a", "10.1.0.0/24", parent="eth9"),
+                ask("ok", "10.2.0.0/24", parent="eth0.20"),
+                ask("c", "10.3.0.0/24", parent="lo"),
+            ],
+        )
+    assert [re.match(r"name '(\w+)'", text)[1] for text in error.value.messages] == ["a", "c"]
+
+
+def test_failing_items_are_named_in_input_order_whatever_is_wrong_with_each():
+    specs = [
+        ask("company", "10.1.0.0/24", parent="eth0", mtu=9000),
+        ask("parent", "10.2.0.0/24", parent="eth9"),
+        ask("settings", settings={"macvlan_mode": "bridge"}),
+        gone("used"),
+    ]
+    net = network("used", "10.3.0.0/24")
+    text = refusal(existing(net, endpoints=[endpoint(net, "web1")]), *specs)
+    assert [line.split(":")[0] for line in text.splitlines()] == [
+        "name 'company'",
+        "name 'parent'",
+        "name 'settings'",
+        "name 'used'",
+    ]
+
+
+def test_a_swap_of_parents_in_one_run_is_possible():
+    on = host(ETH0, MARKED20, vlan_link(4, "eth0.30", 2, 30, alias=parent_mark("eth0.30")))
+    observed = seen(
+        network("a", "10.1.0.0/24", parent="eth0.20"),
+        network("b", "10.2.0.0/24", parent="eth0.30"),
+        on=on,
+        made=[OURS20, Parent("eth0.30", "eth0", 30)],
+    )
+    change = plan(observed, ask("a", parent="eth0.30"), ask("b", parent="eth0.20"))
+    assert done(change) == [("change", "network", "a"), ("change", "network", "b")]
+    assert change.plan.kernel == ()
+
+
+def test_a_thousand_networks_need_one_step_each():
+    specs = [ask(f"n{vlan}", f"10.{vlan // 250}.{vlan % 250}.0/24", parent=f"eth0.{vlan}") for vlan in range(1, 1001)]
+    change = plan_networks.plan(seen(), specs)
+    assert len(change.plan.kernel) == 1000
+    assert len(change.plan.actions) == 2000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "c"]),
+            st.sampled_from(["present", "absent"]),
+            st.sampled_from([None, "eth0", "eth0.20", "eth0.30"]),
+            st.sampled_from([None, "10.1.0.0/24", "10.2.0.0/24", "2001:db8::/64"]),
+            st.sampled_from([None, "l2", "l3"]),
+            st.booleans(),
+        ),
+        max_size=6,
+    )
+)
+def test_any_run_is_refused_or_leaves_nothing_for_the_next(runs):
+    observed = seen()
+    for name, state, parent, text, mode, internal in runs:
+        spec = ask(
+            name,
+            *([text] if text else []),
+            state=state,
+            parent=parent,
+            settings={"ipvlan_mode": mode} if mode else {},
+            internal=internal or None,
+        )
+        try:
+            change = plan(observed, spec)
+        except Refused:
+            continue
+        observed = carried_out(observed, change.plan)
+        assert observed.networks == dict(change.networks)
+        assert observed.parents == dict(change.parents)
+        again = plan(observed, spec).plan
+        assert (again.actions, again.before, again.kernel, again.after) == ((), (), (), ())
+        used = {net.parent for net in observed.networks.values()}
+        assert set(observed.parents) <= used
+        assert used <= set(observed.host.links)
