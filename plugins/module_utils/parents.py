@@ -45,9 +45,10 @@ def check_usable(host: Host, name: str) -> None:
     if link.loopback:
         raise ValueError(f"parent '{name}' is the loopback; name a network card, a bond, a bridge or a sub-interface")
     driver = by_kind(_RELATED.get(link.kind or "", link.kind))
+    article = "an" if str(link.kind)[0] in "aeiou" else "a"
     if driver:
         raise ValueError(
-            f"parent '{name}' is itself a {link.kind} link, and the kernel would use its parent instead; name that one"
+            f"parent '{name}' is itself {article} {link.kind} link, and the kernel would use its parent instead; name that one"
         )
     if link.port_kind in _PORTS and link.master is not None:
         master = next((other.name for other in host.links.values() if other.index == link.master), "?")

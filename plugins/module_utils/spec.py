@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 try:
     from netaddr import EUI, AddrFormatError, mac_unix_expanded
-except ImportError:  # told to the user by requirements.check(), which runs before any parameter is read
+except ImportError:  # run.py tells the user, before any parameter is read
     EUI = None
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing

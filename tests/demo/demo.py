@@ -32,9 +32,7 @@ SECONDS_OF_QUIET = 0.5  # after which a capture is complete
 ROLE = yaml.safe_load(PLAY.read_text())[0]["roles"][0]
 TRUNK = ROLE["vlan_map_trunk"]
 VLANS = {entry["vlan"]: entry for entry in ROLE["vlan_map_vlans"]}
-ENDPOINTS = {
-    vlan: [entry["netns"] for entry in ROLE["vlan_map_endpoints"] if entry["vlan"] == vlan] for vlan in VLANS
-}
+ENDPOINTS = {vlan: [entry["netns"] for entry in ROLE["vlan_map_endpoints"] if entry["vlan"] == vlan] for vlan in VLANS}
 SUBNETS = {vlan: ipaddress.ip_network(entry["subnet"], strict=False) for vlan, entry in VLANS.items()}
 
 
@@ -166,29 +164,30 @@ def playbook(*options: str) -> tuple[dict[str, int], list[str], float]:
     }
     started = time.monotonic()
     output = []
-    with LOG.open("a") as log, started_process(words, environment) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with LOG.open("a") as log, subprocess.Popen(words, env=environment, **pipes) as process:
         log.write(f"$ {' '.join(words)}\n")
         for line in process.stdout:
             output.append(re.sub(r" \*{3,}$", "", line.rstrip()))
             log.write(output[-1] + "\n")
             if TERMINAL and output[-1].startswith("TASK ["):
-                print(f"\r     {dim(output[-1][6:-1][:90])}\033[K", end="", flush=True)
+                task = output[-1][6:-1].rpartition(" : ")[2]
+                print(f"\r     {dim(task[:80])}\033[K", end="", flush=True)
     if TERMINAL:
         print("\r\033[K", end="", flush=True)
     text = "\n".join(output)
     recap = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", text.rpartition("PLAY RECAP")[2])}
     if process.returncode or not recap:
-        raise Broken("ansible-playbook failed; the end of its output:\n" + "\n".join(f"     {line}" for line in output[-15:]))
+        raise Broken(
+            "ansible-playbook failed; the end of its output:\n" + "\n".join(f"     {line}" for line in output[-15:])
+        )
     warnings = re.findall(r"\[WARNING\]: (.*)", text)
     return recap, warnings, time.monotonic() - started
 
 
-@contextmanager
-def started_process(words: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen]:
-    with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        yield process
+def _by_name(warning: str | None) -> str:
+    """A warning with the item's name in the place of its label: `networks[1] (vlan20): ...`."""
+    return re.sub(r"^\S+ \((\S+)\): ", r"\1: ", warning or "")
 
 
 def recap_line(recap: dict[str, int], seconds: float) -> str:
@@ -240,7 +239,9 @@ def show_networks(report: Report, seen: dict[str, dict[str, Any]]) -> None:
         kind = [info["info_kind"], info["info_data"].get("mode", ""), *flags]
         name = first["mark"].partition("/")[0]
         subnet, gateway = first["address"].network, ", ".join(map(str, gateways(first)))
-        rows.append([name, first["parent"].get("ifname", "?"), f"{protocol} {number}", str(subnet), gateway, " ".join(kind)])
+        rows.append(
+            [name, first["parent"].get("ifname", "?"), f"{protocol} {number}", str(subnet), gateway, " ".join(kind)]
+        )
         faults = {
             f"not VLAN {vlan} of {TRUNK}": (base, protocol, number) != (TRUNK, "802.1Q", vlan),
             "down": "UP" not in first["parent"].get("flags", []),
@@ -303,7 +304,7 @@ def show_reach(report: Report, words: str, pairs: dict[int, list[tuple[str, str]
         got = [answered[pair] for pair in group]
         good = all(reply is expected for reply in got)
         cells.append(f"{report.mark(good)} {('reply' if good is expected else 'no reply').ljust(12)}")
-    say(f"     {words.ljust(44)}{''.join(cells).rstrip()}")
+    say(f"     {words.ljust(38)}{''.join(cells).rstrip()}")
 
 
 @contextmanager
@@ -326,7 +327,8 @@ def capture() -> Iterator[list[str]]:
 
 def show_tags(report: Report, seen: dict[str, dict[str, Any]], lines: Sequence[str]) -> None:
     frames = [
-        re.search(r"vlan (\d+),.* ([\d.]+) > ([\d.]+): (ICMP echo re\w+)", line) or re.search("()()()()", line) for line in lines
+        re.search(r"vlan (\d+),.* ([\d.]+) > ([\d.]+): (ICMP echo re\w+)", line) or re.search("()()()()", line)
+        for line in lines
     ]
     for vlan, names in ENDPOINTS.items():
         source, gateway = str(seen[names[0]]["address"].ip), VLANS[vlan]["gateway"]
@@ -335,7 +337,11 @@ def show_tags(report: Report, seen: dict[str, dict[str, Any]], lines: Sequence[s
             text = f"802.1Q vlan {vlan}  {pair[0].rjust(12)} > {pair[1].ljust(12)}  {what}"
             report.line(found, text, f"not seen: {text}")
     strays = [line for line, frame in zip(lines, frames) if not _rightly_tagged(*frame.groups())]
-    report.line(not strays, f"none of the {len(lines)} frames without a tag, or with another VLAN's", f"stray frame: {strays[:1]}")
+    report.line(
+        not strays,
+        f"none of the {len(lines)} frames without a tag, or with another VLAN's",
+        f"stray frame: {strays[:1]}",
+    )
 
 
 def _rightly_tagged(tag: str, source: str, target: str, _what: str) -> bool:
@@ -360,13 +366,17 @@ def demo(report: Report) -> None:
     for line in PLAY.read_text().splitlines()[1:]:
         say(f"     {line}")
 
-    report.step("The first run")
+    report.step("The first run", "ansible-playbook play.yml")
     recap, warnings, seconds = playbook()
     report.line(recap["changed"] > 0, recap_line(recap, seconds))
     for vlan, entry in VLANS.items():
         if entry["subnet"] != str(SUBNETS[vlan]):
             hint = next((text for text in warnings if entry["subnet"] in text), None)
-            report.line(hint is not None, yellow(f"warned: {hint}"), f"no warning that {entry['subnet']} has host bits")
+            report.line(
+                hint is not None,
+                yellow(f"warned: {_by_name(hint)}"),
+                f"no warning that {entry['subnet']} has host bits",
+            )
 
     report.step("What there is now", "as the kernel shows it (ip -j)")
     seen = endpoints_seen()
@@ -378,24 +388,22 @@ def demo(report: Report) -> None:
     address = {netns: str(endpoint["address"].ip) for netns, endpoint in seen.items()}
     following = dict(zip(VLANS, [*list(VLANS)[1:], *list(VLANS)[:1]]))
     across = pairs_of(lambda vlan: [(a, address[b]) for a in ENDPOINTS[vlan] for b in ENDPOINTS[following[vlan]]])
-    say("     " + dim(" " * 44 + "".join(f"VLAN {vlan}".ljust(14) for vlan in VLANS).rstrip()))
+    say("     " + dim(" " * 38 + "".join(f"VLAN {vlan}".ljust(14) for vlan in VLANS).rstrip()))
     show_reach(
         report,
         "the other endpoint of its VLAN",
         pairs_of(lambda vlan: [(a, address[b]) for a in ENDPOINTS[vlan] for b in ENDPOINTS[vlan] if a != b]),
     )
     with capture() as frames:
-        show_reach(
-            report, "the gateway", pairs_of(lambda vlan: [(a, VLANS[vlan]["gateway"]) for a in ENDPOINTS[vlan]])
-        )
-    show_reach(report, "the next VLAN, while the router holds", across, expected=False)
+        show_reach(report, "the gateway", pairs_of(lambda vlan: [(a, VLANS[vlan]["gateway"]) for a in ENDPOINTS[vlan]]))
+    show_reach(report, "the next VLAN, router not routing", across, expected=False)
     router_forwards(True)
-    show_reach(report, "the next VLAN, once the router routes", across)
+    show_reach(report, "the next VLAN, router routing", across)
 
     report.step("The pings to the gateways on the trunk", "tcpdump at the switch's port")
     show_tags(report, seen, frames)
 
-    report.step("The second run")
+    report.step("The second run", "the same, and nothing changes")
     recap, _warnings, seconds = playbook()
     report.line(recap["changed"] == 0, recap_line(recap, seconds))
 
@@ -413,11 +421,12 @@ def main() -> int:
     try:
         demo(report)
     except Broken as error:
-        say(f"   {red('✗')} {error}")
-        report.failures += 1
+        report.line(False, str(error))
     seconds = time.time() - float(os.environ.get("DEMO_STARTED") or time.time())
     if report.failures:
-        say(f"\n{red('✗')} {report.failures} of {report.checks} checks failed, {seconds:.0f} s. Ansible's output: {LOG}")
+        say(
+            f"\n{red('✗')} {report.failures} of {report.checks} checks failed, {seconds:.0f} s. Ansible's output: {LOG}"
+        )
         return 1
     say(f"\n{green('✓')} {bold(f'All {report.checks} checks passed')} in {seconds:.0f} s.")
     return 0

@@ -307,7 +307,7 @@ def test_no_default_subnet_overlaps_any_other(kinds):
         ("lo.20", "parent 'lo.20' cannot be made: 'lo' cannot carry VLANs"),
         (
             "ipvl0",
-            "parent 'ipvl0' is itself a ipvlan link, and the kernel would use its parent instead; name that one",
+            "parent 'ipvl0' is itself an ipvlan link, and the kernel would use its parent instead; name that one",
         ),
         (
             "tap0",
