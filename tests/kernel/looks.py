@@ -1,10 +1,11 @@
 """Looking closer than ``host`` does: everything in the kernel and in the store, before and after a module ran.
 
-Sees with the eyes of ``ip`` and of SQLite, never with the collection's own code.
+Asks the kernel and SQLite, never the collection's own code. What there should be is for the tests to say, with ``ip``.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -18,58 +19,85 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .conftest import Failed, Host, command, writes_counted
+from .conftest import Host, command, writes_counted
 
 COLLECTION = "ansible_collections.netops.underlay.plugins"
 
 
 # --- all there is ---
 
-# Counters, timers, and what duplicate address detection and neighbour discovery still work on.
-_VOLATILE = frozenset(
-    "stats stats64 qdisc num_tx_queues num_rx_queues operstate tentative valid_life_time preferred_life_time state "
-    "promiscuity allmulti".split()
-)
+NOT_THE_HOST = frozenset({"switch", "router"})  # what is at the other end of the trunk
 
 
-def kernel(host: Host) -> dict[str, Any]:
-    """Links, addresses and routes of every named namespace and of the host's own; link-local ones left out."""
-    return {place or "": _place(place) for place in (None, *sorted(host.namespaces()))}
+def kernel() -> dict[str, Any]:
+    """Links, addresses and routes of the host's own namespace and of every named one, as the kernel's messages have them.
+
+    Left out is what changes by itself: counters, timers, carrier, link-local addresses and the routes to them.
+    """
+    places = {name: f"/run/netns/{name}" for name in sorted(names() - NOT_THE_HOST)}
+    return {name: _place(path) for name, path in {"": "/proc/self/ns/net", **places}.items()}
 
 
-def _place(netns: str | None) -> list[Any]:
-    words = ("ip", *(("-n", netns) if netns else ()), "-j", "-d", "-batch", "-")
-    lines = "link show\naddr show\nroute show table all\n"
-    output = subprocess.run(words, input=lines, capture_output=True, text=True, check=True).stdout
-    links, addresses, routes = list(_documents(output))
-    return [
-        _steady(links),
-        [
-            [link["ifname"], [_steady(a) for a in link.get("addr_info", ()) if a["scope"] != "link"]]
-            for link in addresses
-        ],
-        [_steady(route) for route in routes if not route["dst"].startswith(("fe80:", "ff00:"))],
-    ]
+# linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h: the dump requests, and the attributes that are kept, by number
+_GETLINK, _GETADDR, _GETROUTE, _DONE, _ERROR, _ROOT_MATCH_REQUEST = 18, 22, 26, 3, 2, 0x301
+_OF_LINK = {1: "address", 3: "name", 4: "mtu", 5: "link", 10: "master", 18: "info", 20: "alias", 37: "netnsid"}
+_OF_ADDRESS = {1: "address", 2: "local", 3: "label", 4: "broadcast"}
+_OF_ROUTE = {1: "dst", 4: "oif", 5: "gateway", 6: "metric", 7: "source", 8: "metrics", 9: "multipath", 15: "table"}
+_LINK_SCOPE, _UP = 253, 1
 
 
-def _documents(text: str) -> Iterator[Any]:
-    decoder, at = json.JSONDecoder(), 0
-    while at < len(text.rstrip()):
-        document, end = decoder.raw_decode(text, at)
-        yield document
-        at = end + len(text[end:]) - len(text[end:].lstrip())
-
-
-def _steady(thing: Any) -> Any:
-    if isinstance(thing, list):
-        return [_steady(part) for part in thing]
-    if not isinstance(thing, dict):
-        return thing
+def _place(path: str) -> dict[str, list[Any]]:
+    with inside(path), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
+        links, addresses, routes = (_dump(asking, kind) for kind in (_GETLINK, _GETADDR, _GETROUTE))
     return {
-        key: ("UP" in value if key == "flags" else _steady(value))
-        for key, value in thing.items()
-        if key not in _VOLATILE and not key.endswith("_timer")
+        "links": [
+            {"index": index, "up": flags & _UP, **_attributes(body[16:], _OF_LINK)}
+            for body in links
+            for index, flags in [struct.unpack_from("=4xiI", body)]
+        ],
+        "addresses": [
+            {"prefixlen": body[1], "index": body[4:8].hex(), **_attributes(body[8:], _OF_ADDRESS)}
+            for body in addresses
+            if body[3] != _LINK_SCOPE
+        ],
+        "routes": [
+            {"family": body[0], "prefixlen": body[1], "scope": body[6], "type": body[7], **found}
+            for body in routes
+            for found in [_attributes(body[12:], _OF_ROUTE)]
+            if not found.get("dst", "").startswith(("fe80", "ff00"))
+        ],
     }
+
+
+def _dump(asking: socket.socket, kind: int) -> list[bytes]:
+    # 17 bytes of zeros are body enough for all three (the kernel takes AF_UNSPEC from them)
+    asking.send(struct.pack("=IHHII", 16 + 20, kind, _ROOT_MATCH_REQUEST, 1, 0) + bytes(20))
+    found = []
+    while True:
+        data = asking.recv(1 << 18)
+        while data:
+            length, answer = struct.unpack_from("=IH", data)
+            assert answer != _ERROR, data.hex()
+            if answer == _DONE:
+                return found
+            found.append(data[16:length])
+            data = data[(length + 3) & ~3 :]
+
+
+def _attributes(data: bytes, wanted: Mapping[int, str]) -> dict[str, str]:
+    """The attributes that are wanted, in hexadecimal; of a bridge its kind alone, since it has timers."""
+    found = {}
+    while len(data) >= 4:
+        length, number = struct.unpack_from("=HH", data)
+        if number & 0x3FFF in wanted:
+            value = data[4:length]
+            found[wanted[number & 0x3FFF]] = "bridge" if b"bridge\0" in value else value.hex()
+        data = data[(length + 3) & ~3 :]
+    return found
+
+
+def names() -> set[str]:
+    return set(os.listdir("/run/netns"))
 
 
 def rows(host: Host) -> dict[str, list[Any]]:
@@ -85,7 +113,74 @@ def rows(host: Host) -> dict[str, list[Any]]:
 
 
 def everything(host: Host) -> dict[str, Any]:
-    return {"kernel": kernel(host), "store": rows(host)}
+    return {"kernel": kernel(), "store": rows(host)}
+
+
+# include/uapi/linux/rtnetlink.h: links, IPv4 and IPv6 addresses and routes
+_GROUPS = sum(1 << (number - 1) for number in (1, 5, 7, 9, 11))
+
+
+class Watch:
+    """Hears of every change of a link, an address or a route in some namespaces, and knows the rows of the store.
+
+    Costs no process, other than ``everything``; so it suits a host on which nothing may change for long.
+    """
+
+    def __init__(self, host: Host, *paths: str) -> None:
+        self._host = host
+        self._sockets = {}
+        for path in paths:
+            with inside(path):
+                listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            listener.bind((0, _GROUPS))
+            listener.setblocking(False)
+            self._sockets[path] = listener
+
+    def close(self) -> None:
+        for listener in self._sockets.values():
+            listener.close()
+
+    def heard(self) -> dict[str, int]:
+        """How many messages came since the last call, by namespace; those with none left out."""
+        found = {}
+        for path, listener in self._sockets.items():
+            with suppress(BlockingIOError):
+                while listener.recv(65536):
+                    found[path] = found.get(path, 0) + 1
+        return found
+
+    def rest(self) -> Any:
+        """What must stay, beside that nothing may be heard."""
+        return names(), rows(self._host)
+
+
+@contextmanager
+def inside(path: str) -> Iterator[None]:
+    """This thread in the network namespace at a path."""
+    here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        assert _libc.setns(there, _CLONE_NEWNET) == 0, path
+        try:
+            yield
+        finally:
+            assert _libc.setns(here, _CLONE_NEWNET) == 0
+    finally:
+        os.close(here)
+        os.close(there)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+
+
+def tidy() -> None:
+    """Back to the trunk alone; cheaper than building it anew."""
+    lines = [f"netns del {name}\n" for name in names() - NOT_THE_HOST]
+    links = json.loads(command("ip", "-j", "link").stdout)
+    lines += [f"link del {link['ifname']}\n" for link in links if link["ifname"] not in ("lo", "eth0")]
+    lines += ["link set eth0 mtu 1500 up\n"]
+    subprocess.run(("ip", "-force", "-batch", "-"), input="".join(lines), capture_output=True, text=True, check=False)
+    command("ip", "netns", "exec", "switch", "bridge", "link", "set", "dev", "port1", "hairpin", "off")
 
 
 # --- what a module does ---
@@ -93,11 +188,16 @@ def everything(host: Host) -> dict[str, Any]:
 
 def refused(host: Host, module: str, *words: str, **params: Any) -> str:
     """The error of a module that must fail and change nothing, in check mode and for real, with these words in it."""
-    before = everything(host)
-    host.picture = lambda: before["kernel"]  # looked at below, once for both runs
+    watch: Watch | None = getattr(host, "watch", None)
+    if watch:
+        watch.heard()
+    before = watch.rest() if watch else everything(host)
+    host.picture = lambda: None  # compared below, and once for both runs
     foretold = host.refused(module, check=True, **params)
     message = host.refused(module, **params)
-    assert everything(host) == before, "a refused task changed something"
+    after = watch.rest() if watch else everything(host)
+    assert after == before, "a refused task changed something"
+    assert not (watch and watch.heard()), "a refused task changed something in the kernel"
     assert foretold == message, "check mode refuses with other words"
     missing = [word for word in words if word not in message]
     assert not missing, f"{missing} not in: {message}"
@@ -200,17 +300,27 @@ def unnamed_namespace() -> Iterator[int]:
     try:
         own = os.readlink("/proc/self/ns/net")
         until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, "the process left this namespace")
-        until(lambda: "sleep" in open(f"/proc/{process.pid}/comm").read(), "the process is what it should be")
+        until(lambda: b"sleep" in _bytes(f"/proc/{process.pid}/comm"), "the process is what it should be")
         yield process.pid
     finally:
         process.kill()
         process.wait()
 
 
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def until(true: Callable[[], Any], words: str, seconds: float = 30) -> None:
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, f"not within {seconds} s: {words}"
+
+
+def until_settled() -> None:
+    """Waits for duplicate address detection, which changes addresses and routes by itself."""
+    until(lambda: "tentative" not in command("ip", "-6", "addr").stdout, "no address is tentative any more")
 
 
 def child_of(pid: int) -> dict[str, dict[str, Any]]:
@@ -220,7 +330,7 @@ def child_of(pid: int) -> dict[str, dict[str, Any]]:
 
 
 _SOL_PACKET, _PACKET_AUXDATA, _VLAN_VALID = 263, 8, 0x10
-_ETH_P_ALL, _SETNS_NET = 0x0003, 0x40000000
+_ETH_P_ALL = 0x0003
 
 
 @contextmanager
@@ -229,20 +339,9 @@ def captured(netns: str, device: str) -> Iterator[Callable[[], list[tuple[int | 
 
     The kernel takes the tag out of the frame and tells it beside it (packet(7), PACKET_AUXDATA).
     """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{netns}", os.O_RDONLY)
-    try:
-        assert libc.setns(there, _SETNS_NET) == 0
-        try:
-            listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-            listener.bind((device, _ETH_P_ALL))
-        finally:
-            assert libc.setns(here, _SETNS_NET) == 0
-    finally:
-        os.close(here)
-        os.close(there)
+    with inside(f"/run/netns/{netns}"):
+        listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+        listener.bind((device, _ETH_P_ALL))
     listener.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
     listener.setblocking(False)
     frames: list[tuple[int | None, bytes]] = []
@@ -263,7 +362,3 @@ def captured(netns: str, device: str) -> Iterator[Callable[[], list[tuple[int | 
         yield heard
     finally:
         listener.close()
-
-
-__all__ = ["Failed", "Hidden", "captured", "child_of", "done", "everything", "forget_imports", "in_child", "kernel"]
-__all__ += ["refused", "rows", "unnamed_namespace", "until", "words_of"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import platform
 import sqlite3
 import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ def ipam(subnet: str, **more: Any) -> dict[str, Any]:
 # --- one host that all is tried on ----------------------------------------------------------------------------
 
 
+WATCHED = ("foreign", "web1", "db1")
+
+
 class World(Host):
     """The trunk; networks and endpoints of ours; links that are not ours, here and elsewhere.
 
@@ -51,6 +54,13 @@ class World(Host):
     """
 
     pid: int  # a process in the namespace without a name
+    theirs: list[Any]
+    watch: looks.Watch
+
+    def foreign_links(self) -> list[Any]:
+        """Kind and settings of the links of others that no named namespace shows."""
+        found = looks.child_of(self.pid)
+        return [found[name]["linkinfo"] for name in ("theirs4", "theirs5")]
 
 
 @pytest.fixture(scope="module")
@@ -83,30 +93,25 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.endpoint("web1", "ipv20")
         world.endpoint("db1", "mac30")
         world.run("vlan_ipam", network="full", owner="vm-1")
-        world.theirs = world.foreign_links()
+        looks.until_settled()
+        world.watch = looks.Watch(
+            world, "/proc/self/ns/net", f"/proc/{world.pid}/ns/net", *(f"/run/netns/{name}" for name in WATCHED)
+        )
+        world.theirs = [looks.everything(world), world.foreign_links()]
         yield world
+        world.watch.close()
     sweep()
 
 
 @pytest.fixture
-def world(_shared: World) -> Iterator[World]:
-    yield _shared
-    # The kernel gives all ipvlans of a parent the mode of the newest, wherever they are.
-    assert _shared.foreign_links() == _shared.theirs, "a refused task changed links of others"
+def world(_shared: World) -> World:
+    return _shared
 
-
-def _foreign_links(world: World) -> list[Any]:
-    """Kind and settings of the links of others that no named namespace shows."""
-    found = looks.child_of(world.pid)
-    return [found[name]["linkinfo"] for name in ("theirs4", "theirs5")]
-
-
-World.foreign_links = _foreign_links
 
 NETWORK, ENDPOINT, IPAM = "vlan_network", "vlan_endpoint", "vlan_ipam"
 
 NETWORKS = {
-    "parent missing": ({"parent": "eth9"}, ["network", "'x'", "parent 'eth9' does not exist", "eth0"]),
+    "parent missing": ({"parent": "eth9"}, ["name 'x'", "parent 'eth9' does not exist", "eth0"]),
     "vlan 0": ({"parent": "eth0.0"}, ["parent 'eth0.0'", "'0' is not a VLAN id (1 to 4094)"]),
     "vlan 4095": ({"parent": "eth0.4095"}, ["parent 'eth0.4095'", "'4095' is not a VLAN id (1 to 4094)"]),
     "vlan x": ({"parent": "eth0.x"}, ["parent 'eth0.x'", "'x' is not a VLAN id (1 to 4094)"]),
@@ -116,12 +121,12 @@ NETWORKS = {
     "base missing": ({"parent": "eth9.10"}, ["parent 'eth9.10'", "base link 'eth9' does not exist"]),
     "lo": ({"parent": "lo"}, ["parent 'lo'", "loopback"]),
     "vlan of lo": ({"parent": "lo.10"}, ["parent 'lo.10'", "'lo' cannot carry VLANs"]),
-    "an ipvlan as parent": ({"parent": "ipv"}, ["parent 'ipv' is itself a ipvlan link", "name that one"]),
+    "an ipvlan as parent": ({"parent": "ipv"}, ["parent 'ipv' is itself an ipvlan link", "name that one"]),
     "a bridge port": ({"parent": "port"}, ["parent 'port' is a port of the bridge 'br1'", "name 'br1'"]),
     "parent with slash": ({"parent": "eth0/1"}, ["parent 'eth0/1'", "not the name of a link"]),
     "parent dots": ({"parent": ".."}, ["parent '..'", "not the name of a link"]),
     "parent newline": ({"parent": "eth0\n"}, ["parent 'eth0\\n'", "not the name of a link"]),
-    "parent too long": ({"parent": "eth0123456789.10"}, ["16 characters", "at most 15"]),
+    "parent too long": ({"parent": "eth0123456789.10"}, ["parent", "has 16", "at most 15"]),
     "macvlan_mode for ipvlan": ({"macvlan_mode": "vepa"}, ["macvlan_mode does not belong", "ipvlan (the default)"]),
     "macvlan_mode for said ipvlan": (
         {"driver": "ipvlan", "macvlan_mode": "vepa"},
@@ -185,7 +190,7 @@ NETWORKS = {
     "subnet without length": (ipam("10.7.0.0"), ["ipam_config[0]", "no prefix length", "192.168.20.0/24"]),
     "gateway outside": (
         ipam("10.7.0.0/24", gateway="10.8.0.1"),
-        ["network", "'x'", "ipam_config[0]", "gateway 10.8.0.1", "outside 10.7.0.0/24"],
+        ["name 'x'", "ipam_config[0]", "gateway 10.8.0.1", "outside 10.7.0.0/24"],
     ),
     "gateway is the network": (ipam("10.7.0.0/24", gateway="10.7.0.0"), ["gateway 10.7.0.0", "network address"]),
     "gateway is the broadcast": (ipam("10.7.0.0/24", gateway="10.7.0.255"), ["gateway", "broadcast address"]),
@@ -252,7 +257,7 @@ def on20(**params: Any) -> dict[str, Any]:
 
 
 ENDPOINTS = {
-    "network unknown": (on20(network="ipv99"), ["endpoint", "'x'", "network 'ipv99' does not exist", "vlan_network"]),
+    "network unknown": (on20(network="ipv99"), ["name 'x'", "network 'ipv99' does not exist", "vlan_network"]),
     "network missing": ({"name": "x", "netns": "web1"}, ["network is missing"]),
     "address outside": (on20(ip="10.8.0.1"), ["ipv4_address 10.8.0.1", "'ipv20'", "outside", "172.16.48.0/22"]),
     "address is the network's": (on20(ip="172.16.48.0"), ["ipv4_address 172.16.48.0", "network address"]),
@@ -299,12 +304,15 @@ ENDPOINTS = {
     "ifname with slash": (on20(ifname="a/b"), ["ifname 'a/b'"]),
     "ifname dots": (on20(ifname=".."), ["ifname '..'"]),
     "ifname with newline": (on20(ifname="a\n"), ["ifname 'a\\n'"]),
-    "ifname too long": (on20(ifname="e" * 16), ["ifname", "16 characters", "at most 15"]),
+    "ifname too long": (on20(ifname="e" * 16), ["ifname", "has 16", "at most 15"]),
     "ifname lo": (on20(ifname="lo"), ["ifname 'lo'"]),
-    "name with slash": (on20(name="a/b"), ["'a/b' is not a endpoint name"]),
-    "name dots": (on20(name=".."), ["'..' is not a endpoint name"]),
-    "name with newline": (on20(name="a\nb"), ["'a\\nb' is not a endpoint name"]),
-    "default route is there": (on20(default_route=True), ["default_route is true", "netns web1", "'web1'"]),
+    "name with slash": (on20(name="a/b"), ["'a/b' ", "endpoint name"]),
+    "name dots": (on20(name=".."), ["'..' ", "endpoint name"]),
+    "name with newline": (on20(name="a\nb"), ["'a\\nb' ", "endpoint name"]),
+    "default route is there": (
+        on20(default_route=True),
+        ["default_route is true", "netns web1", "default route by", "to false here"],
+    ),
 }
 
 
@@ -344,7 +352,9 @@ def test_a_change_that_would_turn_an_ipvlan_of_others(world: World, change: dict
     lines = "link add link eth0.20 name late netns foreign type ipvlan mode l2\n"
     batch(lines)
     try:
-        looks.refused(world, NETWORK, "'late' (ipvlan)", "namespace 'foreign'", "from l2/bridge", name="ipv20", **change)
+        looks.refused(
+            world, NETWORK, "'late' (ipvlan)", "namespace 'foreign'", "from l2/bridge", name="ipv20", **change
+        )
         assert world.link("late", "foreign")["linkinfo"]["info_data"]["mode"] == "l2"
         assert world.pings("web1", "172.16.50.1")
     finally:
@@ -357,6 +367,7 @@ def test_a_parent_that_carries_a_link_of_others_is_not_removed(world: World, kin
     world.run(NETWORK, name="going", parent="eth0.10", **NET)
     place = "" if kind.startswith("vlan") else f"netns {world.pid}"
     batch(f"link add link eth0.10 name late {place} type {kind}\n")
+    looks.until_settled()
     try:
         words = ("'going'", "parent 'eth0.10' cannot be removed", "'late'", "remove that first")
         looks.refused(world, NETWORK, *words, name="going", state="absent")
@@ -369,7 +380,7 @@ def test_a_parent_that_carries_a_link_of_others_is_not_removed(world: World, kin
 
 
 ADDRESSES = {
-    "network unknown": ({"network": "x"}, ["owner", "'vm-2'", "network 'x' does not exist"]),
+    "network unknown": ({"network": "x"}, ["owner 'vm-2'", "network 'x' does not exist"]),
     "held": ({"address": "10.66.0.8"}, ["10.66.0.8", "held by owner 'vm-1' of network 'full'"]),
     "held by an endpoint": (
         {"network": "ipv20", "address": "172.16.48.1"},
@@ -463,19 +474,28 @@ def test_passthru_takes_one_endpoint(world: World) -> None:
 
 
 def test_all_of_the_above_left_the_world_as_it_was(world: World) -> None:
+    """And what watches over it hears of a change in every place."""
+    assert [looks.everything(world), world.foreign_links()] == world.theirs
     assert world.pings("web1", "172.16.50.1")
     assert world.pings("db1", "10.1.100.1")
     assert world.addresses("eth0", "web1") == ["172.16.48.1/22"]
+    world.watch.heard()
+    for place in ((), ("nsenter", "-t", str(world.pid), "-n"), *(("ip", "netns", "exec", n) for n in WATCHED)):
+        command(*place, "ip", "link", "add", "seen", "type", "dummy")
+        assert sum(world.watch.heard().values()) > 0, place
+    assert not world.watch.heard()
 
 
 # --- another kind of host -------------------------------------------------------------------------------------
 
 
-def _alone(host: Host, work: Any, *words: str) -> str:
+def _alone(host: World, work: Any, *words: str) -> str:
     """A refusal in a forked process."""
-    before = looks.everything(host)
+    host.watch.heard()
+    before = host.watch.rest()
     message = looks.in_child(work)
-    assert looks.everything(host) == before
+    assert host.watch.rest() == before
+    assert not host.watch.heard()
     missing = [word for word in words if word not in message]
     assert not missing, f"{missing} not in: {message}"
     assert "Traceback" not in message
@@ -483,33 +503,34 @@ def _alone(host: Host, work: Any, *words: str) -> str:
 
 
 @pytest.mark.parametrize("module", [NETWORK, ENDPOINT, "vlan_ipam_info"])
-def test_pyroute2_missing(host: Host, module: str) -> None:
+def test_pyroute2_missing(world: World, module: str) -> None:
     def work() -> None:
         looks.forget_imports("pyroute2")
         sys.meta_path.insert(0, looks.Hidden("pyroute2"))
-        host.run(module, **({} if module.endswith("info") else {"name": "x"}))
+        world.run(module, **({} if module.endswith("info") else {"name": "x"}))
 
-    how = (f"'{'pip'}'" if not sys.executable else f"`{sys.executable} -m pip install 'pyroute2>=0.7.2'`")
-    _alone(host, work, "pyroute2 is missing", sys.executable, how, "apt install python3-pyroute2")
+    how = f"`{sys.executable} -m pip install 'pyroute2>=0.7.2'`"
+    _alone(world, work, "pyroute2 is missing", sys.executable, how, "apt install python3-pyroute2")
 
 
-def test_pyroute2_too_old(host: Host) -> None:
+def test_pyroute2_too_old(world: World) -> None:
     def work() -> None:
         looks.forget_imports("pyroute2")
         old = types.ModuleType("pyroute2")
         old.__version__ = "0.6.13"
         old.__path__ = []
         sys.modules["pyroute2"] = old
-        host.run(NETWORK, name="x")
+        sys.meta_path.insert(0, looks.Hidden("pyroute2"))  # what else of it is installed here is newer
+        world.run(NETWORK, name="x")
 
-    _alone(host, work, "pyroute2 0.6.13 is too old", sys.executable, "0.7.2 or newer", "pip install")
+    _alone(world, work, "pyroute2 0.6.13 is too old", sys.executable, "0.7.2 or newer", "pip install")
 
 
-def test_a_module_as_ansible_starts_it_without_pyroute2(host: Host, tmp_path: Path) -> None:
+def test_a_module_as_ansible_starts_it_without_pyroute2(world: World, tmp_path: Path) -> None:
     """In a process of its own, which finds a library of that name that cannot be imported."""
     (tmp_path / "pyroute2.py").write_text("raise ImportError('broken on purpose')\n")
     module = importlib.import_module(f"{looks.COLLECTION}.modules.vlan_network")
-    arguments = {"name": "x", "state_dir": str(host.state_dir), "_ansible_check_mode": False}
+    arguments = {"name": "x", "state_dir": str(world.state_dir), "_ansible_check_mode": False}
     (tmp_path / "start.py").write_text(
         "import json, sys\n"
         "from ansible.module_utils import basic\n"
@@ -519,12 +540,13 @@ def test_a_module_as_ansible_starts_it_without_pyroute2(host: Host, tmp_path: Pa
         "vlan_network.main()\n"
     )
     roots = [str(tmp_path), *(path for path in sys.path if path)]
-    before = looks.everything(host)
+    before = world.watch.rest()
     ended = subprocess.run(
         [sys.executable, str(tmp_path / "start.py")],
         env={**os.environ, "PYTHONPATH": ":".join(roots)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert looks.everything(host) == before
+    assert world.watch.rest() == before
+    assert not world.watch.heard()
     assert module.__file__ and ended.returncode == 1, ended.stderr
     result = json.loads(ended.stdout)
     assert result["failed"] is True
@@ -533,115 +555,71 @@ def test_a_module_as_ansible_starts_it_without_pyroute2(host: Host, tmp_path: Pa
         assert word in result["msg"]
 
 
-def test_netaddr_missing(host: Host) -> None:
+def test_netaddr_missing(world: World) -> None:
     def work() -> None:
         looks.forget_imports("netaddr")
         sys.meta_path.insert(0, looks.Hidden("netaddr"))
-        host.run(NETWORK, name="x")
+        world.run(NETWORK, name="x")
 
-    _alone(host, work, "netaddr is missing", f"{sys.executable} -m pip install netaddr", "python3-netaddr")
+    _alone(world, work, "netaddr is missing", f"{sys.executable} -m pip install netaddr", "python3-netaddr")
 
 
 @pytest.mark.parametrize("module", [NETWORK, ENDPOINT, IPAM, "vlan_network_info"])
-def test_no_root(host: Host, module: str) -> None:
+def test_no_root(world: World, module: str) -> None:
     def work() -> None:
         os.setgid(65534)
         os.setuid(65534)
-        host.run(module, **({} if module.endswith("info") else {"owner" if module == IPAM else "name": "x"}))
+        world.run(module, **({} if module.endswith("info") else {"owner" if module == IPAM else "name": "x"}))
 
-    _alone(host, work, "root only", "become")
+    _alone(world, work, "root only", "become")
 
 
 @pytest.fixture
-def without_driver() -> Iterator[Any]:
-    """Takes a driver out of the kernel, and keeps the kernel from loading it again."""
-    if platform.processor() == "" and "User Mode Linux" not in Path("/proc/cpuinfo").read_text():
-        yield _hide_driver
-        return
-    loader = Path("/proc/sys/kernel/modprobe")
-    before = loader.read_text()
-    taken = []
-
-    def take(name: str, _patch: pytest.MonkeyPatch) -> None:
-        loader.write_text("/bin/false\n")
-        command("rmmod", name)
-        taken.append(name)
-
-    yield take
-    loader.write_text(before)
-    for name in taken:
-        command("modprobe", name)
+def fresh(world: World, tmp_path: Path) -> Iterator[Host]:
+    """The same kernel with a store that is not there yet."""
+    host = Host(tmp_path / "state")
+    host.watch = looks.Watch(host, "/proc/self/ns/net")
+    yield host
+    host.watch.close()
 
 
-def _hide_driver(name: str, patch: pytest.MonkeyPatch) -> None:
-    """On a machine's own kernel drivers are not ours to unload."""
-    from ansible_collections.netops.underlay.plugins.module_utils import netlink
-
-    kind = {"8021q": "vlan"}.get(name, name)
-    knows = netlink.Channel.knows
-    patch.setattr(netlink.Channel, "knows", lambda self, asked: asked != kind and knows(self, asked))
-
-
-@pytest.mark.parametrize(
-    ("driver", "params"),
-    [
-        ("ipvlan", {"parent": "eth0.10"}),
-        ("macvlan", {"parent": "eth0.10", "driver": "macvlan"}),
-        ("dummy", {}),
-        ("8021q", {"parent": "eth0.10"}),
-    ],
-)
-def test_a_kernel_without_the_driver(
-    host: Host, without_driver: Any, monkeypatch: pytest.MonkeyPatch, driver: str, params: dict[str, str]
-) -> None:
-    if driver == "8021q":
-        command("ip", "netns", "del", "router")
-        looks.until(lambda: _unused("8021q"), "the router's VLAN links are gone")
-    without_driver(driver, monkeypatch)
-    looks.refused(host, NETWORK, "'x'", f"module '{driver}'", f"modprobe {driver}", name="x", **NET, **params)
-
-
-def _unused(name: str) -> bool:
-    count = Path(f"/sys/module/{name}/refcnt")
-    links = [link for link in Path("/proc/net/vlan").glob("*.*")] if name == "8021q" else []
-    return not links and (not count.exists() or count.read_text().strip() == "0")
+ON_ETH0 = {"parent": "eth0", **NET}
 
 
 @pytest.mark.parametrize("pragma", ["user_version = 2", "user_version = 0", "application_id = 1"])
-def test_a_store_that_another_version_wrote(host: Host, pragma: str) -> None:
-    host.network("x", **NET)
-    path = host.state_dir / "store.sqlite"
+def test_a_store_that_another_version_wrote(fresh: Host, pragma: str) -> None:
+    fresh.network("x", **ON_ETH0)
+    path = fresh.state_dir / "store.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA {pragma}")
     connection.close()
     words = [str(path), "move it away"] if "application" in pragma else [str(path), "version of netops.underlay"]
     words += {"user_version = 2": ["a newer", "schema 2"], "user_version = 0": ["an older", "schema 0"]}.get(pragma, [])
-    looks.refused(host, NETWORK, *words, name="x", state="absent")
-    looks.refused(host, ENDPOINT, *words, name="x", network="x", netns="x")
-    looks.refused(host, IPAM, *words, owner="x", network="x")
-    looks.refused(host, "vlan_network_info", *words)
+    looks.refused(fresh, NETWORK, *words, name="x", state="absent")
+    looks.refused(fresh, ENDPOINT, *words, name="x", network="x", netns="x")
+    looks.refused(fresh, IPAM, *words, owner="x", network="x")
+    looks.refused(fresh, "vlan_network_info", *words)
 
 
-def test_a_store_that_is_no_store(host: Host) -> None:
-    host.state_dir.mkdir(mode=0o700)
-    (host.state_dir / "store.sqlite").write_text("what somebody left here\n" * 100)
-    host.state_dir.joinpath("store.sqlite").rename(host.state_dir / "kept")
-    (host.state_dir / "store.sqlite").symlink_to(host.state_dir / "kept")
-    before = looks.kernel(host)
-    host.picture = lambda: before
-    host.refused(NETWORK, name="x", **NET)
-    assert (host.state_dir / "kept").read_text() == "what somebody left here\n" * 100
-    (host.state_dir / "store.sqlite").unlink()
-    (host.state_dir / "kept").rename(host.state_dir / "store.sqlite")
-    assert str(host.state_dir / "store.sqlite") in host.refused(NETWORK, name="x", **NET)
-    assert (host.state_dir / "store.sqlite").read_text() == "what somebody left here\n" * 100
-    assert looks.kernel(host) == before
+def test_a_store_that_is_no_store(fresh: Host) -> None:
+    fresh.state_dir.mkdir(mode=0o700)
+    (fresh.state_dir / "store.sqlite").write_text("what somebody left here\n" * 100)
+    fresh.state_dir.joinpath("store.sqlite").rename(fresh.state_dir / "kept")
+    (fresh.state_dir / "store.sqlite").symlink_to(fresh.state_dir / "kept")
+    fresh.picture = lambda: None
+    fresh.refused(NETWORK, name="x", **ON_ETH0)
+    assert (fresh.state_dir / "kept").read_text() == "what somebody left here\n" * 100
+    (fresh.state_dir / "store.sqlite").unlink()
+    (fresh.state_dir / "kept").rename(fresh.state_dir / "store.sqlite")
+    assert str(fresh.state_dir / "store.sqlite") in fresh.refused(NETWORK, name="x", **ON_ETH0)
+    assert (fresh.state_dir / "store.sqlite").read_text() == "what somebody left here\n" * 100
+    assert not fresh.watch.heard()
 
 
 @pytest.mark.parametrize("how", ["mode", "group", "owner", "link"])
-def test_a_state_dir_that_others_may_write_to(host: Host, how: str) -> None:
-    host.network("x", **NET)
-    folder = host.state_dir
+def test_a_state_dir_that_others_may_write_to(fresh: Host, how: str) -> None:
+    fresh.network("x", **ON_ETH0)
+    folder = fresh.state_dir
     if how == "link":
         folder.rename(folder.with_name("elsewhere"))
         folder.symlink_to("elsewhere")
@@ -650,9 +628,54 @@ def test_a_state_dir_that_others_may_write_to(host: Host, how: str) -> None:
     else:
         folder.chmod(0o777 if how == "mode" else 0o770)
     words = ["state_dir", str(folder)] + ([] if how == "link" else ["by others", f"chmod 0700 {folder}"])
-    looks.refused(host, NETWORK, *words, name="x", state="absent")
-    looks.refused(host, "vlan_ipam_info", *words)
+    looks.refused(fresh, NETWORK, *words, name="x", state="absent")
+    looks.refused(fresh, "vlan_ipam_info", *words)
 
 
-def test_a_state_dir_that_is_no_path(host: Host) -> None:
-    looks.refused(host, NETWORK, "state_dir 'here'", "absolute path", name="x", state_dir="here")
+def test_a_state_dir_that_is_no_path(fresh: Host) -> None:
+    looks.refused(fresh, NETWORK, "state_dir 'here'", "absolute path", name="x", state_dir="here")
+
+
+# --- a kernel without a driver: no link of it may be there ---
+
+
+DRIVERS = {
+    "ipvlan": {"parent": "eth0.10"},
+    "macvlan": {"parent": "eth0.10", "driver": "macvlan"},
+    "dummy": {},
+    "8021q": {"parent": "eth0.10"},
+}
+
+
+def test_a_kernel_without_the_driver(host: Host) -> None:
+    command("ip", "netns", "del", "router")
+    with pytest.MonkeyPatch.context() as patch:
+        for driver, params in DRIVERS.items():
+            with _without(driver, patch):
+                words = ("name 'x'", f"module '{driver}'", f"modprobe {driver}")
+                looks.refused(host, NETWORK, *words, name="x", **NET, **params)
+            patch.undo()
+    for driver, params in DRIVERS.items():
+        host.network(f"with-{driver}", **{**params, "parent": f"eth0.{len(driver)}"} if params else {})
+
+
+@contextmanager
+def _without(driver: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A kernel that has not the driver and cannot load it; on a machine's own kernel drivers are not ours to unload."""
+    if "User Mode Linux" not in Path("/proc/cpuinfo").read_text():
+        from ansible_collections.netops.underlay.plugins.module_utils import netlink
+
+        kind = {"8021q": "vlan"}.get(driver, driver)
+        knows = netlink.Channel.knows
+        patch.setattr(netlink.Channel, "knows", lambda self, asked: asked != kind and knows(self, asked))
+        yield
+        return
+    loader = Path("/proc/sys/kernel/modprobe")
+    before = loader.read_text()
+    looks.until(lambda: command("rmmod", driver, check=False).returncode == 0, f"nobody uses {driver}")
+    loader.write_text("/bin/false\n")
+    try:
+        yield
+    finally:
+        loader.write_text(before)
+        command("modprobe", driver)
