@@ -187,6 +187,12 @@ def endpoint_mark(network: str, name: str) -> str:
     return f"{MARK} endpoint {network}/{name}"
 
 
+def endpoint_words(mark: str) -> str | None:
+    """The endpoint that a mark names, in words; None where it is no endpoint's mark."""
+    network, slash, name = mark.removeprefix(f"{MARK} endpoint ").partition("/")
+    return f"endpoint '{name}' of network '{network}'" if slash and mark.startswith(f"{MARK} endpoint ") else None
+
+
 def working_name(mark: str) -> str:
     """The name that a link has until it is ready. A link of ours gets its final name, its mark and "up" in one
     request, so whatever has the final name but no mark is not ours, and what a kill left behind is found by this."""

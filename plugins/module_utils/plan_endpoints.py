@@ -26,6 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Network,
     Target,
     endpoint_mark,
+    endpoint_words,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
@@ -400,7 +401,7 @@ def _furnished(work: _Work, target: Target, space: Space | None) -> Room:
         return Room(None, {"lo"}, to_be_made=target.kind == "netns")
     room = Room(space, {link.name for link in space.links})
     room.lo_up = any(link.loopback and link.up for link in space.links)
-    names = {link.index: link.name for link in space.links}
+    names = {link.index: endpoint_words(link.alias) or link.name for link in space.links}
     for route in space.routes:
         if route.destination == "default":
             room.default.setdefault(route.family, (route.index, f"by {names.get(route.index, 'another link')}"))

@@ -74,10 +74,10 @@ def ip(*words: str, netns: str | None = None) -> Any:
     return json.loads(output) if output.strip() else []
 
 
-def batch(lines: str, netns: str | None = None) -> None:
-    """Several ``ip`` commands in one process."""
+def batch(lines: str, netns: str | None = None, tool: str = "ip") -> None:
+    """Several ``ip`` (or ``bridge``) commands in one process."""
     place = ("-n", netns) if netns else ()
-    done = subprocess.run(("ip", *place, "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
+    done = subprocess.run((tool, *place, "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{lines}: {done.stderr}"
 
 
@@ -119,8 +119,7 @@ class Host:
 
     def addresses(self, name: str, netns: str | None = None) -> list[str]:
         """Addresses of a link but the link-local ones."""
-        infos = [info for entry in ip("addr", "show", "dev", name, netns=netns) for info in entry.get("addr_info", ())]
-        return [f"{info['local']}/{info['prefixlen']}" for info in infos if info["scope"] != "link"]
+        return [text for entry in ip("addr", "show", "dev", name, netns=netns) for text in _addresses(entry)]
 
     def routes(self, netns: str | None = None, family: int = 4) -> list[dict[str, Any]]:
         return [r for r in ip(f"-{family}", "route", netns=netns) if r.get("dst") not in ("fe80::/64", "ff00::/8")]
@@ -131,14 +130,14 @@ class Host:
     def namespaces(self) -> set[str]:
         return {entry["name"] for entry in ip("netns", "list")}
 
-    def picture(self) -> dict[str, Any]:
-        """Links, addresses and routes of the host and of every named namespace but the switch's, without what the kernel
-        changes by itself (counters, timers, link-local addresses)."""
-        places = [None, *sorted(self.namespaces() - {"switch"})]
+    def picture(self, *only: str) -> dict[str, Any]:
+        """Links, addresses and routes of some namespaces, or of the host and every named one but the switch's, without
+        what the kernel changes by itself (counters, timers, link-local addresses)."""
+        places = only or [None, *sorted(self.namespaces() - {"switch"})]
         return {
             str(place): (
                 [_steady(link) for link in ip("-d", "link", netns=place)],
-                {entry["ifname"]: self.addresses(entry["ifname"], place) for entry in ip("link", netns=place)},
+                {entry["ifname"]: _addresses(entry) for entry in ip("addr", netns=place)},
                 [(r["dst"], r.get("gateway"), r["dev"]) for f in (4, 6) for r in self.routes(place, f)],
             )
             for place in places
@@ -154,8 +153,13 @@ class Host:
     def silent(self, netns: str, address: str) -> bool:
         """No reply; one try is enough, since every test has a control that gets one."""
         return (
-            command("ip", "netns", "exec", netns, "ping", "-c2", "-i0.2", "-W1", address, check=False).returncode != 0
+            command("ip", "netns", "exec", netns, "ping", "-c3", "-i0.2", "-W0.3", address, check=False).returncode != 0
         )
+
+
+def _addresses(entry: dict[str, Any]) -> list[str]:
+    infos = entry.get("addr_info", ())
+    return [f"{info['local']}/{info['prefixlen']}" for info in infos if info["scope"] != "link"]
 
 
 def _steady(link: dict[str, Any]) -> dict[str, Any]:
@@ -185,9 +189,8 @@ GATEWAYS = {10: "172.16.80.1/24", 20: "172.16.50.1/22", 30: "10.1.100.1/16"}
 
 
 def build_trunk() -> None:
-    command("ip", "netns", "add", "switch")
-    command("ip", "netns", "add", "router")
     batch(
+        "netns add switch\nnetns add router\n"
         "link add eth0 type veth peer name port1 netns switch\n"
         "link add uplink netns router type veth peer name port2 netns switch\n"
         "link set eth0 up\n"
@@ -198,9 +201,8 @@ def build_trunk() -> None:
         "link set port1 master br0 up\nlink set port2 master br0 up\nlink set br0 up\n",
         netns="switch",
     )
-    for port in ("port1", "port2"):
-        for vlan in VLANS:
-            command("bridge", "-n", "switch", "vlan", "add", "dev", port, "vid", str(vlan))
+    lines = "".join(f"vlan add dev {port} vid {vlan}\n" for port in ("port1", "port2") for vlan in VLANS)
+    batch(lines, netns="switch", tool="bridge")
     lines = "link set uplink up\nlink set lo up\naddr add 192.168.1.1/24 dev uplink\n"
     for vlan, gateway in GATEWAYS.items():
         lines += (
@@ -217,11 +219,11 @@ def router_forwards(on: bool) -> None:
 
 def _sweep() -> None:
     """Back to a host with nothing but lo."""
-    for entry in ip("netns", "list"):
-        command("ip", "netns", "del", entry["name"], check=False)
-    for link in ip("link"):
-        if link["ifname"] != "lo":
-            command("ip", "link", "del", link["ifname"], check=False)
+    names = [entry["name"] for entry in ip("netns", "list")]
+    links = [link["ifname"] for link in ip("link") if link["ifname"] != "lo"]
+    lines = "".join(f"netns del {name}\n" for name in names) + "".join(f"link del {name}\n" for name in links)
+    if lines:  # a link may go with another; -force goes on then
+        subprocess.run(("ip", "-force", "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
 
 
 @contextmanager
