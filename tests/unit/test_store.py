@@ -594,7 +594,7 @@ def test_a_lock_held_by_another_process_is_waited_for(state_dir):
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
         assert "for the 0.2 s that lock_timeout allows" in refusal(open_for_writing, state_dir, 0.2)
-        assert 0.2 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.2
         holder.stdin.close()
         open_for_writing(state_dir, 30)
     finally:
