@@ -14,7 +14,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -220,11 +220,6 @@ def _unmount(path: str) -> None:
             raise
 
 
-def named_namespaces() -> dict[str, str]:
-    """Name -> path of each namespace under NETNS_DIR; other files there do not count."""
-    return {name: path for name, path, _identity in _named()}
-
-
 def every_namespace() -> dict[tuple[int, int], Namespace]:
     """Each network namespace that has a name or a process, by ``namespace_id``; by its name where it has one.
 
@@ -238,11 +233,6 @@ def every_namespace() -> dict[tuple[int, int], Namespace]:
             words = f"the namespace of process {pid} ({_process_name(pid)})"
             found[identity] = Namespace(f"/proc/{pid}/ns/net", words)
     return found
-
-
-def processes_in(identity: tuple[int, int]) -> list[int]:
-    """The pids, ascending, of the processes that are in the namespace with that ``namespace_id``."""
-    return sorted(pid for pid, where in _processes() if where == identity)
 
 
 def occupied_namespaces() -> frozenset[int]:
@@ -319,16 +309,3 @@ def put_sysctl(name: str, value: str) -> None:
         raise UnderlayError(f"the kernel has no sysctl {name}") from None
     except OSError as error:
         raise UnderlayError(f"sysctl {name} cannot be set to {value!r}: {error.strerror}") from error
-
-
-def read_sysctl(netns_fd: int | None, names: Iterable[str]) -> dict[str, str | None]:
-    """The values, without the line end, of those sysctls in that namespace; None where it has no such one."""
-    values: dict[str, str | None] = {}
-    with inside(netns_fd):
-        for name in names:
-            try:
-                with open(sysctl_path(name), encoding="ascii") as file:
-                    values[name] = file.read().rstrip("\n")
-            except FileNotFoundError:
-                values[name] = None
-    return values

@@ -50,13 +50,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     current_namespace,
     entered,
     every_namespace,
-    named_namespaces,
     namespace_id,
     occupied_namespaces,
     open_namespace,
     process_start_time,
-    processes_in,
-    read_sysctl,
 )
 
 try:
