@@ -179,10 +179,19 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
     The router has the seed's gateways. It routes; ``router_forwards`` switches that off and on.
     """
-    _sweep()
+    sweep()
     build_trunk()
     yield Host(tmp_path / "state")
-    _sweep()
+    sweep()
+
+
+@pytest.fixture(scope="module")
+def shared_trunk() -> Iterator[None]:
+    """The same trunk for all tests of a file, which tidy up after themselves: building it costs more than most of them."""
+    sweep()
+    build_trunk()
+    yield
+    sweep()
 
 
 GATEWAYS = {10: "172.16.80.1/24", 20: "172.16.50.1/22", 30: "10.1.100.1/16"}
@@ -217,7 +226,7 @@ def router_forwards(on: bool) -> None:
     command("ip", "netns", "exec", "router", "sysctl", "-qw", f"net.ipv4.ip_forward={int(on)}")
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Back to a host with nothing but lo."""
     names = [entry["name"] for entry in ip("netns", "list")]
     links = [link["ifname"] for link in ip("link") if link["ifname"] != "lo"]

@@ -10,24 +10,15 @@ from typing import Any
 import pytest
 
 from . import looks
-from .conftest import Host, batch, build_trunk, command, ip
-from .conftest import _sweep as sweep
+from .conftest import Host, batch, command, ip
 
 NET = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24", "gateway": "172.16.80.1"}]}
 GATEWAY, FIRST, SECOND = "172.16.80.1", "172.16.80.2", "172.16.80.3"
 PAIR = [{"name": name, "network": "net", "netns": name} for name in ("a", "b")]
 
 
-@pytest.fixture(scope="module")
-def _trunk() -> Iterator[None]:
-    sweep()
-    build_trunk()
-    yield
-    sweep()
-
-
 @pytest.fixture
-def host(_trunk: None, tmp_path: Path) -> Iterator[Host]:
+def host(shared_trunk: None, tmp_path: Path) -> Iterator[Host]:
     yield Host(tmp_path / "state")
     looks.tidy()
 

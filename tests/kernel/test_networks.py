@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from . import looks
-from .conftest import Host, batch, build_trunk, command, ip
-from .conftest import _sweep as sweep
+from .conftest import Host, batch, command, ip
 
 NETWORK, ENDPOINT, IPAM = "vlan_network", "vlan_endpoint", "vlan_ipam"
 NET10 = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24", "gateway": "172.16.80.1"}]}
@@ -22,16 +21,8 @@ NET20 = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.48.0/22", "gate
 GATEWAY = "172.16.80.1"
 
 
-@pytest.fixture(scope="module")
-def _trunk() -> Iterator[None]:
-    sweep()
-    build_trunk()
-    yield
-    sweep()
-
-
 @pytest.fixture
-def host(_trunk: None, tmp_path: Path) -> Iterator[Host]:
+def host(shared_trunk: None, tmp_path: Path) -> Iterator[Host]:
     yield Host(tmp_path / "state")
     looks.tidy()
 

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 
 from . import looks
-from .conftest import Host, batch, build_trunk, command
-from .conftest import _sweep as sweep
+from .conftest import Host, batch, build_trunk, command, sweep
 
 NET = {"ipam_config": [{"subnet": "10.99.0.0/24"}]}
 
