@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Union
 
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Pool = tuple[IPNetwork, int]  # what subnets are cut from, and their prefix length
 
 NO_GATEWAY = "none"
 
-# 172.18.0.0/16 first, as Docker documents; then what of RFC 1918 it leaves: (base, prefix length of a block).
-DEFAULT_IPV4_POOLS = (
+# 172.18.0.0/16 first, as Docker documents; then what of RFC 1918 it leaves.
+DEFAULT_IPV4_POOLS: tuple[Pool, ...] = (
     *((ipaddress.ip_network(f"172.{second}.0.0/16"), 16) for second in range(18, 32)),
     (ipaddress.ip_network("192.168.0.0/16"), 20),
 )
@@ -136,6 +137,24 @@ def parse_address(text: str, family: int | None = None) -> IPAddress:
     return address
 
 
+def parse_addresses(text: str) -> tuple[IPAddress, IPAddress | None]:
+    """One address, or first and last of several: ``10.0.0.10-10.0.0.50`` or ``10.0.0.0/28``."""
+    if "/" in text:
+        try:
+            block = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ValueError(f"{shown(text)} is not a block of addresses ({error})") from None
+        first, last = block.network_address, block.broadcast_address
+    elif "-" in text:
+        start, _dash, end = text.partition("-")
+        first, last = parse_address(start.strip()), parse_address(end.strip())
+        if first.version != last.version or first > last:
+            raise ValueError(f"{shown(text)} is not a range: the first address comes first, and both are of one family")
+    else:
+        return parse_address(text), None
+    return first, None if first == last else last
+
+
 def address_of(number: int, family: int) -> IPAddress:
     """The address that an integer stands for."""
     return ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number)
@@ -153,19 +172,32 @@ def unusable_in(subnet: IPNetwork, address: IPAddress) -> str | None:
     return None
 
 
-def pool_blocks(pools: Iterable[tuple[IPNetwork, int]]) -> Iterator[IPNetwork]:
-    """All blocks of the pools, in their order."""
+def first_free_block(pools: Iterable[Pool], used: Iterable[IPNetwork]) -> IPNetwork | None:
+    """The first block of the pools that overlaps nothing in ``used`` (networks of either family). Steps over what is
+    used, not over blocks: a pool may have more of them than can be tried."""
+    spans = [(net.version, int(net.network_address), int(net.broadcast_address)) for net in used]
     for base, prefixlen in pools:
-        yield from base.subnets(new_prefix=prefixlen)
-
-
-def first_free_block(pools: Iterable[tuple[IPNetwork, int]], used: Iterable[IPNetwork]) -> IPNetwork | None:
-    """The first block of the pools that overlaps nothing in ``used`` (networks of either family)."""
-    used = list(used)
-    for block in pool_blocks(pools):
-        if not any(block.version == other.version and block.overlaps(other) for other in used):
-            return block
+        size = 1 << (base.max_prefixlen - prefixlen)
+        first = int(base.network_address)
+        while first <= int(base.broadcast_address):
+            in_the_way = [
+                high for version, low, high in spans if version == base.version and low < first + size and high >= first
+            ]
+            if not in_the_way:
+                return type(base)((first, prefixlen))
+            first = (max(in_the_way) // size + 1) * size
     return None
+
+
+def parse_pool(base: str, size: int) -> Pool:
+    """A pool of the user: blocks of prefix length ``size``, cut from ``base``."""
+    network, had_host_bits = parse_subnet(base)
+    if had_host_bits:
+        raise ValueError(f"base {shown(base)} has host bits set; the network is {network}")
+    longest = network.max_prefixlen - 2
+    if not network.prefixlen <= size <= longest:
+        raise ValueError(f"size {size} is not a prefix length between {network.prefixlen} (the base's) and {longest}")
+    return network, size
 
 
 def unique_local_prefix(seed: str) -> ipaddress.IPv6Network:

@@ -25,11 +25,12 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     parent_mark,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.observe import path_of
+from ansible_collections.netops.underlay.plugins.module_utils.observe import living, path_of
 from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
     ChangeParent,
+    CheckGone,
     MakeLink,
     MakeNamespace,
     MakeParent,
@@ -145,6 +146,13 @@ def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
             continue
         except UnderlayError as error:
             run.note(step.item, error, words)
+
+
+def _check_gone(run: _Run, steps: Sequence[CheckGone]) -> None:
+    there = living()
+    for step in steps:
+        back = UnderlayError("it is there after all, so nothing of it was released") if step.cookie in there else None
+        run.note(step.item, back, "look once more for its namespace")
 
 
 # --- links that go --------------------------------------------------------------------------------------------
@@ -357,6 +365,7 @@ def _words(request: netlink.Request, step: SetUp) -> str:
 
 
 _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
+    CheckGone: _check_gone,
     RemoveLink: _remove_links,
     RemoveNamespace: _remove_namespaces,
     MakeParent: _make_parents,

@@ -8,9 +8,11 @@ Frozen values only; nothing here reads or writes anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime, timezone
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS, Driver
@@ -24,7 +26,8 @@ class Network:
     """A network as it is kept.
 
     ``parent`` is the link that the endpoints hang on: the one asked for, or the dummy of an isolated network;
-    ``asked_parent`` is what was asked for (None: isolated); ``mtu`` None follows the parent.
+    ``asked_parent`` is what was asked for (None: isolated); ``mtu`` None follows the parent; ``cooldown`` is how many seconds
+    a released address rests.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Network:
     subnets: tuple[Subnet, ...]
     mtu: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    cooldown: int = 0
 
     @property
     def driver(self) -> Driver:
@@ -131,9 +135,13 @@ class MadeNamespace:
 ENDPOINT, RESERVED = "endpoint", "reserved"
 
 
-@dataclass(frozen=True)
-class Allocation:
-    """An address and its owner. ``segment`` is the parent link: on one parent an address exists once."""
+class Allocation(NamedTuple):
+    """An address, or all from ``address`` to ``last``, and its owner. ``segment`` is the parent link: on one parent an
+    address exists once. (A tuple: there are tens of thousands of them in one run.)
+
+    ``since`` and ``expires`` are seconds since the epoch; an allocation counts until it expires. One that is
+    ``cooling`` was released: until it expires only its old owner gets it.
+    """
 
     segment: str
     network: str
@@ -141,6 +149,10 @@ class Allocation:
     owner: str
     address: IPAddress
     description: str = ""
+    last: IPAddress | None = None
+    since: int = 0
+    expires: int | None = None
+    cooling: bool = False
 
     @property
     def family(self) -> int:
@@ -148,22 +160,104 @@ class Allocation:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        return self.network, self.kind, self.owner, self.family
+        return self.network, self.kind, self.owner, self.address.version
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """First and last address, as integers."""
+        first = int(self.address)
+        return first, first if self.last is None else int(self.last)
+
+    def holds(self, address: IPAddress) -> bool:
+        return address.version == self.family and self.bounds[0] <= int(address) <= self.bounds[1]
+
+    @property
+    def text(self) -> str:
+        return str(self.address) if self.last is None else f"{self.address}-{self.last}"
 
     @property
     def holder(self) -> str:
         """The owner in words for an error."""
         return f"{'endpoint' if self.kind == ENDPOINT else 'owner'} '{self.owner}' of network '{self.network}'"
 
+    @property
+    def standing(self) -> str:
+        """What keeps it from others, in words for an error: it is ..."""
+        if self.cooling:
+            return f"cooling until {moment(self.expires)}, since {self.holder} left it"
+        part = "" if self.last is None else f", which holds {self.text}"
+        until = "" if self.expires is None else f", until {moment(self.expires)}"
+        return f"held by {self.holder}{part}{until}"
+
+
+def allocated(row: Allocation) -> Action:
+    """What a user reads of an address that is given to its owner."""
+    return Action("allocate", "address", row.text, OwnerChange(None, row.owner))
+
+
+def released(row: Allocation) -> Action:
+    """What a user reads of an address that is taken from its owner."""
+    return Action("release", "address", row.text, OwnerChange(row.owner, None))
+
 
 @dataclass(frozen=True)
-class Action:
+class Held:
+    """A line of the history: who held an address (or all up to ``last``), from when until when."""
+
+    row: Allocation
+    until: int | None
+
+
+@dataclass(frozen=True)
+class HostSetting:
+    """A setting of the whole host, as it is kept: ``value`` is what JSON can carry."""
+
+    name: str
+    value: Any
+
+
+POOLS, HISTORY_DAYS = "default_address_pools", "history_days"
+DEFAULT_HISTORY_DAYS = 90
+
+
+def moment(seconds: int | None) -> str | None:
+    """A time as users read and write it: ``2027-01-01T00:00:00Z``."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class OwnerChange(Mapping[str, Mapping[str, Any]]):
+    """The ``changes`` of an address that is given to or taken from its owner. What it looks like is made when it is
+    looked at: a plan may hold tens of thousands."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, before: str | None, after: str | None) -> None:
+        self._before, self._after = before, after
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        if key != "owner":
+            raise KeyError(key)
+        return {"before": self._before, "after": self._after}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("owner",))
+
+    def __len__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Action(NamedTuple):
     """One thing that is done, as the user reads it. ``changes`` is ``{field: {before, after}}``."""
 
     action: str
     kind: str
     name: str
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -187,10 +281,16 @@ def endpoint_mark(network: str, name: str) -> str:
     return f"{MARK} endpoint {network}/{name}"
 
 
+def endpoint_of_mark(mark: str) -> tuple[str, str] | None:
+    """Network and name of the endpoint whose link carries a mark; None where it is no endpoint's mark."""
+    network, slash, name = mark.removeprefix(f"{MARK} endpoint ").partition("/")
+    return (network, name) if slash and mark.startswith(f"{MARK} endpoint ") else None
+
+
 def endpoint_words(mark: str) -> str | None:
     """The endpoint that a mark names, in words; None where it is no endpoint's mark."""
-    network, slash, name = mark.removeprefix(f"{MARK} endpoint ").partition("/")
-    return f"endpoint '{name}' of network '{network}'" if slash and mark.startswith(f"{MARK} endpoint ") else None
+    key = endpoint_of_mark(mark)
+    return f"endpoint '{key[1]}' of network '{key[0]}'" if key else None
 
 
 def working_name(mark: str) -> str:

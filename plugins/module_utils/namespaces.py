@@ -28,6 +28,7 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 2  # linux/mount.h
 
 _THIS_THREAD = "/proc/thread-self/ns/net"
+_NEVER_A_NAMESPACE = ("socket:", "pipe:", "anon_inode:", "/dev/")
 _SYSCTL = re.compile(r"net(/[^/\0]+)+")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -233,6 +234,50 @@ def every_namespace() -> dict[tuple[int, int], Namespace]:
             words = f"the namespace of process {pid} ({_process_name(pid)})"
             found[identity] = Namespace(f"/proc/{pid}/ns/net", words)
     return found
+
+
+def hidden_namespaces() -> dict[tuple[int, int], Namespace]:
+    """Each network namespace that has neither a name nor a process in it, but a thread, an open descriptor or a mount
+    somewhere, by ``namespace_id``. One that only a socket keeps alive cannot be found."""
+    known = set(every_namespace())
+    device = os.stat(_THIS_THREAD).st_dev  # nsfs, which has namespaces of other kinds, too
+    found: dict[tuple[int, int], Namespace] = {}
+    mounts_seen: set[tuple[int, int]] = set()
+    for pid, _identity in _processes():
+        for path in (*_held_by(pid), *_mounted_for(pid, mounts_seen)):
+            with suppress(OSError):
+                status = os.stat(path)
+                identity = (status.st_dev, status.st_ino)
+                if status.st_dev == device and identity not in known:
+                    words = f"a namespace that process {pid} ({_process_name(pid)}) holds"
+                    found.setdefault(identity, Namespace(path, words))
+    return found
+
+
+def _held_by(pid: int) -> Iterator[str]:
+    for folder, form in (("task", "/proc/{pid}/task/{entry}/ns/net"), ("fd", "/proc/{pid}/fd/{entry}")):
+        with suppress(OSError):
+            for entry in os.listdir(f"/proc/{pid}/{folder}"):
+                path = form.format(pid=pid, entry=entry)
+                with suppress(OSError):
+                    # One that was opened by its name shows that name, even when it is gone.
+                    if not os.readlink(path).startswith(_NEVER_A_NAMESPACE):
+                        yield path
+
+
+def _mounted_for(pid: int, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """Where namespaces are mounted in the mount namespace of a process; of each such, once."""
+    with suppress(OSError):
+        status = os.stat(f"/proc/{pid}/ns/mnt")
+        if (status.st_dev, status.st_ino) in seen:
+            return
+        seen.add((status.st_dev, status.st_ino))
+        with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                # man 5 proc: fields 4 and 5 are the root in the file system and the mount point, spaces as \\040.
+                root, point = line.split(" ", 5)[3:5]
+                if root.startswith("net:["):
+                    yield f"/proc/{pid}/root" + re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
 
 
 def occupied_namespaces() -> frozenset[int]:

@@ -50,6 +50,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     current_namespace,
     entered,
     every_namespace,
+    hidden_namespaces,
     namespace_id,
     occupied_namespaces,
     open_namespace,
@@ -369,14 +370,15 @@ _REQUESTS: dict[type, tuple[str, Callable[[Any], bytearray]]] = {
 
 
 @cache
-def _dump_request(kind: int) -> bytes:
-    """What asks for all links, addresses or main routes of both families; always the same: encoded once."""
+def _dump_request(kind: int, table: int = _RT_TABLE_MAIN) -> bytes:
+    """What asks for all links, addresses or routes (table 0: of every table) of both families; always the same: encoded
+    once."""
     flags = nl.NLM_F_DUMP
     if kind == rtnl.RTM_GETLINK:
         return bytes(_message(_LinkMessage(), kind, flags, {}, [("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)]))
     if kind == rtnl.RTM_GETADDR:
         return bytes(_message(ifaddrmsg(), kind, flags, {}, []))
-    fields = {"family": socket.AF_UNSPEC, "table": _RT_TABLE_MAIN, "scope": 0, "proto": 0, "type": 0}
+    fields = {"family": socket.AF_UNSPEC, "table": table, "scope": 0, "proto": 0, "type": 0}
     return bytes(_message(rtmsg(), kind, flags, fields, []))
 
 
@@ -417,17 +419,18 @@ class Channel:
 
     def links(self) -> list[Link]:
         """Every link of the namespace, in the kernel's order."""
-        return [decode_link(data) for data in self._dump(rtnl.RTM_GETLINK)]
+        return [decode_link(data) for data in self._dump(_dump_request(rtnl.RTM_GETLINK))]
 
     def addresses(self) -> list[Address]:
         """Every address of the namespace, IPv4 and IPv6."""
-        return [decode_address(data) for data in self._dump(rtnl.RTM_GETADDR) if data[0] in FAMILIES]
+        return [decode_address(data) for data in self._dump(_dump_request(rtnl.RTM_GETADDR)) if data[0] in FAMILIES]
 
-    def routes(self) -> list[Route]:
-        """Every route of the main table, IPv4 and IPv6."""
-        routes = [decode_route(data) for data in self._dump(rtnl.RTM_GETROUTE) if data[0] in FAMILIES]
+    def routes(self, every_table: bool = False) -> list[Route]:
+        """Every route of the main table, or of all tables, IPv4 and IPv6."""
+        dump = self._dump(_dump_request(rtnl.RTM_GETROUTE, 0 if every_table else _RT_TABLE_MAIN))
+        routes = [decode_route(data) for data in dump if data[0] in FAMILIES]
         # A kernel before 4.20 does not filter by table.
-        return [route for route in routes if route.table == _RT_TABLE_MAIN]
+        return [route for route in routes if every_table or route.table == _RT_TABLE_MAIN]
 
     def link(self, name: str) -> Link | None:
         """The link of that name; None where there is none."""
@@ -534,17 +537,17 @@ class Channel:
                     raise answer
                 return payload
 
-    def _dump(self, kind: int) -> list[bytes]:
+    def _dump(self, request: bytes) -> list[bytes]:
         """The messages of a dump, without their headers, asked for again while changes interrupt it."""
         for _try in range(DUMP_TRIES):
-            payloads = self._dump_once(kind)
+            payloads = self._dump_once(request)
             if payloads is not None:
                 return payloads
         raise NetlinkError(errno.EINTR, f"changes interrupted each of {DUMP_TRIES} attempts to read")
 
-    def _dump_once(self, kind: int) -> list[bytes] | None:
+    def _dump_once(self, request: bytes) -> list[bytes] | None:
         """None where the kernel says that the dump does not show one moment, or part of it was lost."""
-        asked = self._transmit(_dump_request(kind))
+        asked = self._transmit(request)
         payloads: list[bytes] = []
         whole = True
         while True:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import netlink
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
@@ -28,6 +30,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Network,
     Parent,
     Target,
+    endpoint_of_mark,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.spec import (
     ABSENT,
@@ -35,7 +38,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import (
     EndpointSpec,
     NetworkSpec,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.store import Store
+from ansible_collections.netops.underlay.plugins.module_utils.store import Span, Store
 
 Key = tuple[str, str]  # (network, endpoint)
 Place = tuple[str, int, int, int]  # (segment, family, first, last)
@@ -100,8 +103,10 @@ class Observed:
 
     ``spaces`` has None for a target that does not exist, and in ``unreachable`` why. ``former`` says where the link of
     an endpoint now is, if its target no longer leads there. ``children`` is by the parent's index, None if not looked
-    for. ``free`` is by (segment, family, first, last). ``busy`` are inodes of namespaces with processes in them;
-    ``missing_drivers`` are link kinds that this kernel lacks; ``elsewhere`` is what the default pools must not overlap.
+    for. ``free`` is by (segment, family, first, last). ``alive`` are the numbers (cookies) of all namespaces, ``busy`` the
+    inodes of those with processes in them; ``missing_drivers`` are link kinds that this kernel lacks; ``elsewhere`` is
+    what the default pools must not overlap. ``settings`` are the host's, ``now`` is the time of this run in seconds
+    since the epoch.
     """
 
     networks: Mapping[str, Network]
@@ -119,6 +124,9 @@ class Observed:
     busy: frozenset[int] = frozenset()
     elsewhere: tuple[IPNetwork, ...] = ()
     missing_drivers: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    now: int = 0
+    alive: frozenset[int] = frozenset()
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
@@ -142,6 +150,7 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
             store.holders(_set_aside(seen, specs)),
         ),
         elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),
+        settings=store.settings(),
         missing_drivers=_missing_drivers() if fresh or changing else frozenset(),
     )
 
@@ -168,10 +177,10 @@ def for_endpoints(
     spaces.update(_spaces(former.values())[0])
     names = {spec.network for spec in specs} | {row.network for row in concerned}
     asked = [
-        (networks[spec.network].parent, spec.address(family))
+        (networks[spec.network].parent, address, address)
         for spec in specs
-        for family in FAMILIES
-        if spec.network in networks and spec.address(family) is not None
+        for address in (spec.ipv4_address, spec.ipv6_address)
+        if spec.network in networks and address is not None
     ]
     keys = [(network, ENDPOINT, name) for network, name in wanted | leaving]
     destinations = {spec.key: spec.target for spec in specs}
@@ -190,19 +199,61 @@ def for_endpoints(
 
 def for_addresses(store: Store, specs: Sequence[AddressSpec]) -> Observed:
     """What the plan of addresses needs: the store alone."""
-    seen = Observed(store.networks(), {}, {}, {}, _NO_HOST)
+    seen = Observed(store.networks(), {}, {}, {}, _NO_HOST, now=store.now)
     networks = {spec.network for spec in specs} & set(seen.networks)
     asked = [
-        (seen.networks[spec.network].parent, spec.address)
+        (seen.networks[spec.network].parent, spec.address, spec.last or spec.address)
         for spec in specs
         if spec.network in networks and spec.address is not None
     ]
+    wanted = len(specs) + sum(int(last) - int(first) for _segment, first, last in asked)
     keys = {(spec.network, RESERVED, spec.owner) for spec in specs}
     return replace(
         seen,
-        allocations=_merged(store.owned(sorted(keys)), store.holders(asked)),
-        free=_free(store, seen.networks, networks, len(specs)),
+        allocations=_merged(store.owned(keys), store.holders(asked)),
+        free=_free(store, seen.networks, networks, wanted),
     )
+
+
+def for_audit(store: Store) -> Observed:
+    """What comparing the store with the kernel needs: every namespace of this host, and in ``spaces`` those that hold
+    links with our mark."""
+    seen = replace(_base(store, addresses=True), allocations=tuple(store.allocations()))
+    spaces: dict[Target, Space | None] = {}
+    alive = set()
+    for identity, namespace in {**netlink.every_namespace(), **netlink.hidden_namespaces()}.items():
+        try:
+            descriptor = netlink.open_namespace(namespace.path)
+        except UnderlayError:
+            continue  # gone meanwhile
+        try:
+            with netlink.Channel(descriptor) as channel:
+                links = tuple(channel.links())
+                cookie = channel.cookie
+                alive.add(cookie)
+                if any(endpoint_of_mark(link.alias) for link in links):
+                    more = tuple(channel.addresses()), tuple(channel.routes())
+                    target = _target_at(namespace.path)
+                    start = netlink.process_start_time(int(target.value)) if target.kind == "pid" else None
+                    spaces[target] = Space(identity, links, *more, start_time=start, cookie=cookie)
+        finally:
+            os.close(descriptor)
+    return replace(seen, spaces=spaces, alive=frozenset(alive - {None}))
+
+
+def _target_at(path: str) -> Target:
+    """The target that a path to a namespace stands for."""
+    folder, name = os.path.split(path)
+    if folder == netlink.NETNS_DIR:
+        return Target("netns", name)
+    process = re.fullmatch(r"/proc/([0-9]+)/ns/net", path)
+    return Target("pid", process[1]) if process else Target("netns_path", path)
+
+
+def living() -> frozenset[int | None]:
+    """The numbers (cookies) of all namespaces that can be found on this host."""
+    namespaces = [*netlink.every_namespace().values(), *netlink.hidden_namespaces().values()]
+    return frozenset(_cookie_at(namespace.path) for namespace in namespaces)
 
 
 def spaces_of(seen: Observed, targets: Iterable[Target]) -> Observed:
@@ -230,7 +281,7 @@ def _base(store: Store, addresses: bool = False) -> Observed:
     finally:
         os.close(descriptor)
     host = Host(space, netlink.boot_id(), _machine_id(), {link.name: link for link in links})
-    return Observed(store.networks(), store.parents(), store.endpoints(), store.namespaces(), host)
+    return Observed(store.networks(), store.parents(), store.endpoints(), store.namespaces(), host, now=store.now)
 
 
 def _machine_id() -> str:
@@ -241,8 +292,11 @@ def _machine_id() -> str:
 
 
 def _used_elsewhere(host: Host) -> tuple[IPNetwork, ...]:
-    """What a subnet from the default pools must not overlap: where the host has routes, and its name servers."""
-    used = [ipaddress.ip_network(route.destination) for route in host.space.routes if route.destination != "default"]
+    """What a subnet from the default pools must not overlap: where the host has routes, in whatever table, and its name
+    servers."""
+    with netlink.Channel() as channel:
+        routes = channel.routes(every_table=True)
+    used = [ipaddress.ip_network(route.destination) for route in routes if route.destination != "default"]
     used += [
         ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network for address in host.space.addresses
     ]
@@ -278,15 +332,15 @@ def _changing_subnets(seen: Observed, specs: Iterable[NetworkSpec]) -> set[str]:
     return changing
 
 
-def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[tuple[str, IPAddress]]:
+def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[Span]:
     """The gateways and auxiliary addresses that are asked for on parents which already carry a network."""
     carrying = {network.parent for network in seen.networks.values()}
     return [
-        (spec.parent, address_of(number, subnet.family))
+        (spec.parent, address, address)
         for spec in specs
         if spec.parent in carrying
         for subnet in spec.subnets or ()
-        for number in subnet.reserved()
+        for address in (address_of(number, subnet.family) for number in subnet.reserved())
     ]
 
 

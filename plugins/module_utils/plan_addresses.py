@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
@@ -14,6 +13,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Action,
     Allocation,
     Network,
+    allocated,
+    moment,
+    released,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, AddressSpec
@@ -25,23 +27,32 @@ Outcomes = list["Allocation | None"]
 class _Work:
     def __init__(self, seen: Observed) -> None:
         self.networks = seen.networks
-        self.book = Book(seen.networks, seen.allocations, seen.free)
+        self.book = Book(seen.networks, seen.allocations, seen.free, seen.now)
+        self.now = seen.now
+        self.warnings: list[str] = []
         self.actions: list[Action] = []
         self.steps: list[StoreStep] = []
 
     def take(self, row: Allocation) -> Allocation:
         self.steps.append(Put(row))
-        self.actions.append(_action("allocate", row, before=None, after=row.owner))
+        self.actions.append(allocated(row))
         return row
 
     def give(self, row: Allocation) -> None:
-        self.book.release(row)
         self.steps.append(Drop(row))
-        self.actions.append(_action("release", row, before=row.owner, after=None))
+        cooling = self.book.release(row)
+        if cooling:
+            self.steps.append(Put(cooling))
+        self.actions.append(released(row))
 
-
-def _action(verb: str, row: Allocation, before: str | None, after: str | None) -> Action:
-    return Action(verb, "address", str(row.address), {"owner": {"before": before, "after": after}})
+    def make_way(self, row: Allocation) -> None:
+        """What an owner had and that is cooling in the way of what it asks for."""
+        self.book.forget(row)
+        # Cooling since this very run, or from before.
+        if Put(row) in self.steps:
+            self.steps.remove(Put(row))
+        else:
+            self.steps.append(Drop(row))
 
 
 def plan(seen: Observed, specs: Sequence[AddressSpec]) -> tuple[Plan, Outcomes]:
@@ -52,54 +63,78 @@ def plan(seen: Observed, specs: Sequence[AddressSpec]) -> tuple[Plan, Outcomes]:
     work = _Work(seen)
     outcomes: Outcomes = [None] * len(specs)
     refused = []
-    # Released first, then what was asked for by address, then the next free ones: see plan_endpoints.
-    for position in sorted(range(len(specs)), key=lambda place: _rank(specs[place])):
-        spec = specs[position]
-        try:
-            outcomes[position] = _leave(work, spec) if spec.state == ABSENT else _come(work, spec)
-        except ValueError as error:
-            refused.append((position, f"{spec.item}: {error}"))
+    # What is let go first, so that two owners can change places; then what was asked for by address, then the next free.
+    for step in (_let_go, _come):
+        for position in sorted(range(len(specs)), key=lambda place: specs[place].address is None):
+            try:
+                outcomes[position] = step(work, specs[position])
+            except ValueError as error:
+                refused.append((position, f"{specs[position].item}: {error}"))
     if refused:
         raise Refused(text for _position, text in sorted(refused))
-    return Plan(actions=tuple(work.actions), before=tuple(work.steps)), outcomes
+    return Plan(tuple(work.actions), tuple(work.steps), warnings=tuple(work.warnings)), outcomes
 
 
-def _rank(spec: AddressSpec) -> int:
-    return 0 if spec.state == ABSENT else 1 if spec.address else 2
-
-
-def _leave(work: _Work, spec: AddressSpec) -> None:
+def _let_go(work: _Work, spec: AddressSpec) -> None:
     for row in work.book.rows(spec.network, RESERVED, spec.owner, spec.family):
-        if spec.address is not None and row.address != spec.address:
+        if spec.state == ABSENT and not _is_asked(spec, row):
+            asked = f"{spec.address}-{spec.last}" if spec.last else spec.address
             raise ValueError(
-                f"owner '{spec.owner}' holds {row.address} in network '{spec.network}', not {spec.address}; "
+                f"owner '{spec.owner}' holds {row.text} in network '{spec.network}', not {asked}; "
                 "leave address out to release what it holds"
             )
-        work.give(row)
+        if spec.state == ABSENT or not _is_asked(spec, row):
+            work.give(row)
 
 
-def _come(work: _Work, spec: AddressSpec) -> Allocation:
+def _is_asked(spec: AddressSpec, row: Allocation) -> bool:
+    return spec.address is None or (spec.address, spec.last) == (row.address, row.last)
+
+
+def _come(work: _Work, spec: AddressSpec) -> Allocation | None:
+    if spec.state == ABSENT:
+        return None
     network = work.networks.get(spec.network)
     if network is None:
         raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
-    rows = work.book.rows(spec.network, RESERVED, spec.owner, spec.family)
-    kept = next((row for row in rows if spec.address in (None, row.address)), None)
-    if kept is None:
-        kept = work.take(_new(work, spec, network))
-    elif spec.description not in (None, kept.description):
-        changed = replace(kept, description=spec.description)
-        work.steps += [Drop(kept), Put(changed)]
-        change = {"description": {"before": kept.description, "after": changed.description}}
-        work.actions.append(Action("change", "address", str(kept.address), change))
-        kept = changed
-    for row in rows:
-        if row.address != kept.address:
-            work.give(row)
-    return kept
+    kept, *further = work.book.rows(spec.network, RESERVED, spec.owner, spec.family) or [None]
+    expires = spec.expires and spec.expires.moment(kept.since if kept else work.now)
+    passed = expires is not None and expires <= work.now
+    if passed:
+        work.warnings.append(f"{spec.item}: expires {moment(expires)} has passed, so nothing is held for this owner")
+    for row in [kept, *further] if passed and kept else further:
+        work.give(row)
+    if passed:
+        return None
+    return _changed(work, spec, kept, expires) if kept else _new(work, spec, network, expires)
 
 
-def _new(work: _Work, spec: AddressSpec, network: Network) -> Allocation:
+def _new(work: _Work, spec: AddressSpec, network: Network, expires: int | None) -> Allocation:
     description = spec.description or ""
     if spec.address is None:
-        return work.book.next_free(network, RESERVED, spec.owner, spec.family, description)
-    return work.book.claim(network, RESERVED, spec.owner, spec.address, description)
+        return work.take(work.book.next_free(network, RESERVED, spec.owner, spec.family, description, expires))
+    key = (network.name, RESERVED, spec.owner, spec.family)
+    for row in work.book.own_in_the_way(key, network.parent, spec.address, spec.last):
+        work.make_way(row)
+    return work.take(work.book.claim(network, RESERVED, spec.owner, spec.address, description, spec.last, expires))
+
+
+def _changed(work: _Work, spec: AddressSpec, row: Allocation, expires: int | None) -> Allocation:
+    """The same allocation with another description or end."""
+    new = row
+    if spec.description is not None:
+        new = new._replace(description=spec.description)
+    if spec.expires is not None:
+        new = new._replace(expires=expires)
+    if new != row:
+        changes = {
+            name: {"before": before, "after": after}
+            for name, before, after in (
+                ("description", row.description, new.description),
+                ("expires", moment(row.expires), moment(new.expires)),
+            )
+            if before != after
+        }
+        work.steps.append(Put(new))
+        work.actions.append(Action("change", "address", row.text, changes))
+    return new

@@ -25,8 +25,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     MadeNamespace,
     Network,
     Target,
+    allocated,
     endpoint_mark,
     endpoint_words,
+    released,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
@@ -136,7 +138,7 @@ def plan(
     work = _Work(
         seen,
         networks,
-        Book(networks, seen.allocations, seen.free),
+        Book(networks, seen.allocations, seen.free, seen.now),
         Rows(seen.endpoints),
         dict(seen.namespaces),
         parents_to_come=frozenset(parents_to_come),
@@ -145,14 +147,14 @@ def plan(
         if row.mac_address and row.network in seen.networks:
             work.macs[seen.networks[row.network].parent, row.mac_address] = row.key
     for allocation in seen.allocations:
-        if allocation.kind == ENDPOINT:
+        if allocation.kind == ENDPOINT and not allocation.cooling:
             work.held.setdefault((allocation.network, allocation.owner), {})[allocation.family] = allocation
     work.order = {spec.key: position for position, spec in enumerate(specs)}
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
     for spec in specs:
         if spec.state == ABSENT:
-            _leave(work, spec.item, spec.key)
+            _leave(work, spec.item, spec.key, spec.keep)
     for key in sorted(key for key in seen.endpoints if key[0] in set(purged) and key not in wanted):
         _leave(work, f"endpoint '{key[1]}' of network '{key[0]}'", key)
     asked = [spec for spec in present if _attempt(work, _claim, spec)]
@@ -203,21 +205,20 @@ def _attempt(work: _Work, function: Any, spec: EndpointSpec, *arguments: Any) ->
 # --- leaving --------------------------------------------------------------------------------------------------
 
 
-def _leave(work: _Work, item: str, key: Key) -> None:
+def _leave(work: _Work, item: str, key: Key, keep: bool = False) -> None:
+    """Plans to take an endpoint away, and what it holds (``keep``: not that)."""
     row = work.endpoints.take(key)
-    if row is None:
-        work.outcomes[key] = Outcome(key, None, {})
-        return
-    work.actions.append(Action("remove", "endpoint", row.label))
-    _unlink(work, item, row)
-    work.after.append(Drop(row, item))
-    for family in FAMILIES:
-        for allocation in work.book.rows(row.network, ENDPOINT, row.name, family):
-            _release(work, item, allocation)
-    work.left.append((item, row))
-    if row.mac_address and row.network in work.seen.networks:
-        work.macs.pop((work.seen.networks[row.network].parent, row.mac_address), None)
     work.outcomes[key] = Outcome(key, None, {})
+    if row is not None:
+        work.actions.append(Action("remove", "endpoint", row.label))
+        _unlink(work, item, row)
+        work.after.append(Drop(row, item))
+        work.left.append((item, row))
+        if row.mac_address and row.network in work.seen.networks:
+            work.macs.pop((work.seen.networks[row.network].parent, row.mac_address), None)
+    for family in () if keep else FAMILIES:
+        for allocation in work.book.rows(key[0], ENDPOINT, key[1], family):
+            _release(work, item, allocation)
 
 
 def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) -> None:
@@ -244,12 +245,12 @@ def _own_link(space: Space, key: Key) -> Link | None:
 
 
 def _release(work: _Work, item: str, allocation: Allocation) -> None:
-    work.book.release(allocation)
     work.released[allocation.network, allocation.owner, allocation.family] = allocation
     work.after.append(Drop(allocation, item))
-    work.actions.append(
-        Action("release", "address", str(allocation.address), {"owner": {"before": allocation.owner, "after": None}})
-    )
+    cooling = work.book.release(allocation)
+    if cooling:
+        work.after.append(Put(cooling, item))
+    work.actions.append(released(allocation))
 
 
 def _vacate(work: _Work, item: str, row: Endpoint) -> None:
@@ -310,9 +311,7 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
 
 def _allocated(work: _Work, allocation: Allocation) -> None:
     work.before.append(Put(allocation))
-    work.actions.append(
-        Action("allocate", "address", str(allocation.address), {"owner": {"before": None, "after": allocation.owner}})
-    )
+    work.actions.append(allocated(allocation))
 
 
 def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:

@@ -16,15 +16,20 @@ from ansible_collections.netops.underlay.plugins.module_utils.addressing import 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    DEFAULT_HISTORY_DAYS,
     ENDPOINT,
     FAMILIES,
+    HISTORY_DAYS,
+    POOLS,
     VLAN_PROTOCOLS,
     Action,
     Allocation,
+    HostSetting,
     Network,
     Parent,
     dummy_name,
     parent_mark,
+    released,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
@@ -75,18 +80,27 @@ class _Work:
     order: dict[str, int] = field(default_factory=dict)
     ensured: set[str] = field(default_factory=set)
     asked: tuple[IPNetwork, ...] = ()
+    settings: Sequence[HostSetting] = ()
 
     def refuse(self, spec: NetworkSpec, reason: str) -> None:
         self.refused.append((self.order.get(spec.name, len(self.order)), f"{spec.item}: {reason}"))
 
 
-def plan(seen: Observed, specs: Sequence[NetworkSpec], purge: bool = False, force: bool = False) -> Change:
+def plan(
+    seen: Observed,
+    specs: Sequence[NetworkSpec],
+    purge: bool = False,
+    force: bool = False,
+    settings: Sequence[HostSetting] = (),
+) -> Change:
     """The plan for the networks.
 
+    :param settings: those of the host that are given
     :param purge: networks that are not in ``specs`` are to go; with ``force`` also those that are in use
     :raises Refused: if anything asked for cannot be; it names every such item
     """
-    work = _Work(seen, dict(seen.networks), dict(seen.parents))
+    work = _Work(seen, dict(seen.networks), dict(seen.parents), settings=settings)
+    _keep_settings(work)
     work.order = {spec.name: position for position, spec in enumerate(specs)}
     work.asked = tuple(subnet.network for spec in specs for subnet in spec.subnets or ())
     for spec in [*specs, *_purged(seen, specs, force if purge else None)]:
@@ -145,7 +159,7 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
             "to remove them with it"
         )
     if not names and work.seen.counts.get(spec.name) and not spec.force:
-        owners = sorted(row.owner for row in work.seen.allocations if row.network == spec.name)
+        owners = sorted(row.owner for row in work.seen.allocations if row.network == spec.name and not row.cooling)
         raise ValueError(
             f"addresses of network '{spec.name}' are still held by {_counted(owners, 'owner')}; release them first, or "
             "set force to true to release them with it"
@@ -154,14 +168,18 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
     work.removed.add(spec.name)
     work.actions.append(Action("remove", "network", spec.name))
     work.after.append(Drop(network))
+    # What an endpoint holds goes with the endpoint; what is held for one that is not there goes here.
     for row in work.seen.allocations:
-        if row.network == spec.name and row.kind != ENDPOINT:
-            work.after.append(Drop(row))
-            work.actions.append(_released(row))
+        if row.network != spec.name or _in_use(work, row):
+            continue
+        work.after.append(Drop(row))
+        if not row.cooling:
+            work.actions.append(released(row))
 
 
-def _released(row: Allocation) -> Action:
-    return Action("release", "address", str(row.address), {"owner": {"before": row.owner, "after": None}})
+def _in_use(work: _Work, row: Allocation) -> bool:
+    """Whether there is an endpoint that has it."""
+    return row.kind == ENDPOINT and not row.cooling and (row.network, row.owner) in work.seen.endpoints
 
 
 def _counted(names: Sequence[str], noun: str) -> str:
@@ -204,6 +222,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         subnets=(),
         mtu=(spec.mtu or None) if spec.mtu is not None else (old.mtu if old else None),
         labels=spec.labels if spec.labels is not None else (old.labels if old else {}),
+        cooldown=spec.cooldown if spec.cooldown is not None else (old.cooldown if old else 0),
     )
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
@@ -239,14 +258,35 @@ def _pool_subnet(work: _Work, family: int, chosen: Sequence[Subnet]) -> Subnet:
     used += [subnet.network for subnet in chosen]
     used += work.asked
     used += work.seen.elsewhere
-    if family == 4:
-        pools: Any = addressing.DEFAULT_IPV4_POOLS
-    else:
-        pools = ((addressing.unique_local_prefix(work.seen.host.machine_id), 64),)
-    block = addressing.first_free_block(pools, used)
+    block = addressing.first_free_block(_pools(work, family), used)
     if block is None:
-        raise ValueError(f"the default pools have no free IPv{family} subnet left; give one in ipam_config")
+        raise ValueError(
+            f"the default pools have no free IPv{family} subnet left; give one in ipam_config, or more pools in "
+            "default_address_pools"
+        )
     return Subnet(block, addressing.default_gateway(block), from_pool=True)
+
+
+def _pools(work: _Work, family: int) -> list[addressing.Pool]:
+    """The default pools of a family: the host's own setting, else ours."""
+    setting = next((item.value for item in work.settings if item.name == POOLS), work.seen.settings.get(POOLS, ()))
+    pools = [addressing.parse_pool(pool["base"], pool["size"]) for pool in setting]
+    chosen = [pool for pool in pools if pool[0].version == family]
+    if chosen:
+        return chosen
+    if family == 4:
+        return list(addressing.DEFAULT_IPV4_POOLS)
+    return [(addressing.unique_local_prefix(work.seen.host.machine_id), 64)]
+
+
+def _keep_settings(work: _Work) -> None:
+    defaults = {POOLS: [], HISTORY_DAYS: DEFAULT_HISTORY_DAYS}
+    for setting in work.settings:
+        before = work.seen.settings.get(setting.name, defaults[setting.name])
+        if before != setting.value:
+            work.before.append(Put(setting))
+            changes = {setting.name: {"before": before, "after": setting.value}}
+            work.actions.append(Action("change", "setting", setting.name, changes))
 
 
 def _no_driver(kind: str, module: str) -> str:
@@ -358,11 +398,14 @@ def _warn_if_down(work: _Work, spec: NetworkSpec, network: Network) -> None:
 
 
 def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
-    """Links that we made for networks go with the last network that uses them."""
+    """Links that we made for networks go with the last network that uses them. One that no network used is not idle: after
+    a loss of the store networks come back one by one, and it may carry their endpoints or addresses of the host."""
+    before = {network.parent for network in work.seen.networks.values()}
+    before |= {parent.base for name, parent in work.seen.parents.items() if name in before and parent.base}
     used = {network.parent for network in work.networks.values()}
     bases = {parent.base for name, parent in work.parents.items() if name in used}
     for name, row in sorted(work.parents.items()):
-        if name in used or name in bases:
+        if name not in before or name in used or name in bases:
             continue
         del work.parents[name]
         link = work.seen.host.links.get(name)
@@ -491,8 +534,8 @@ def _check_addresses(work: _Work, network: Network) -> None:
         for number, words in subnet.reserved().items()
     }
     for row in work.seen.allocations:
-        if row.segment == network.parent and row.address in aside:
-            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is held by {row.holder}")
+        if row.segment == network.parent and row.last is None and not row.cooling and row.address in aside:
+            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
 
 
 # --- changes --------------------------------------------------------------------------------------------------
@@ -521,19 +564,26 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
     for row in work.seen.allocations:
         if row.network != spec.name:
             continue
-        if row.kind != ENDPOINT and new.subnet_of(row.address) is None:
+        if not _in_use(work, row) and not _fits(row, new):
             work.after.append(Drop(row))
-            work.actions.append(_released(row))
+            if not row.cooling:
+                work.actions.append(released(row))
         elif old.parent != new.parent:
-            work.before += [Drop(row), Put(replace(row, segment=new.parent))]
+            work.before += [Drop(row), Put(row._replace(segment=new.parent))]
+
+
+def _fits(row: Allocation, network: Network) -> bool:
+    """Whether an allocation lies in a subnet of the network."""
+    subnet = network.subnet_of(row.address)
+    return subnet is not None and (row.last is None or row.last in subnet.network)
 
 
 def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
     """Why the endpoints would have to be made anew, or lose their addresses; None where nothing would be lost."""
     names = sorted(row.name for row in work.seen.endpoints.values() if row.network == old.name)
     for row in work.seen.allocations:
-        if row.network == old.name and new.subnet_of(row.address) is None:
-            return f"ipam_config of network '{old.name}' would lose the subnet of {row.address}, which is held by {row.holder}"
+        if row.network == old.name and not row.cooling and not _fits(row, new):
+            return f"ipam_config of network '{old.name}' would lose the subnet of {row.text}, which is {row.standing}"
     if not names:
         return None
     where = f"of network '{old.name}', which has {_counted(names, 'endpoint')}, cannot be changed in place"

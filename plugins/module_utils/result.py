@@ -7,19 +7,25 @@ What only the kernel can know is None where it was not (or not yet) seen.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
+from ansible_collections.netops.underlay.plugins.module_utils.audit import Finding
+from ansible_collections.netops.underlay.plugins.module_utils.book import set_aside as set_aside_on
+from ansible_collections.netops.underlay.plugins.module_utils.book import usage
 from ansible_collections.netops.underlay.plugins.module_utils.links import default_route_of, mtu_of
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     VLAN_PROTOCOLS,
     Allocation,
     Endpoint,
+    Held,
     Network,
     Parent,
     endpoint_mark,
+    moment,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
 from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
@@ -49,6 +55,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
         "enable_ipv6": item.enable_ipv6,
         "ipam_config": [_subnet(subnet) for subnet in item.subnets],
         "labels": dict(item.labels),
+        "cooldown": item.cooldown,
         "state": "present",
     }
 
@@ -155,15 +162,13 @@ def _is_there(route: Mapping[str, Any], index: int, space: Space | None) -> bool
 
 
 def address(allocation: Allocation) -> dict[str, Any]:
-    """An address and its owner."""
-    return _address(
-        allocation.network,
-        allocation.owner,
-        str(allocation.address),
-        allocation.family,
-        allocation.kind,
-        allocation.description,
-    )
+    """An address, or a range of them, and its owner."""
+    return {
+        **_address(allocation.network, allocation.owner, allocation.text, allocation.family, allocation.kind),
+        "description": allocation.description,
+        "expires": moment(allocation.expires),
+        "state": "cooling" if allocation.cooling else "present",
+    }
 
 
 def set_aside(item: Network) -> list[dict[str, Any]]:
@@ -171,23 +176,67 @@ def set_aside(item: Network) -> list[dict[str, Any]]:
     found = []
     for subnet in item.subnets:
         if subnet.gateway is not None:
-            found.append(_address(item.name, "gateway", str(subnet.gateway), subnet.family, "gateway", ""))
+            found.append(_address(item.name, "gateway", str(subnet.gateway), subnet.family, "gateway"))
         for name, auxiliary in subnet.auxiliary:
-            found.append(_address(item.name, name, str(auxiliary), subnet.family, "auxiliary", ""))
+            found.append(_address(item.name, name, str(auxiliary), subnet.family, "auxiliary"))
     return found
 
 
-def _address(network_name: str, owner: str, text: str, family: int, kind: str, description: str) -> dict[str, Any]:
+def _address(network_name: str, owner: str, text: str, family: int, kind: str) -> dict[str, Any]:
     return {
         "network": network_name,
         "owner": owner,
         "address": text,
         "family": f"ipv{family}",
         "kind": kind,
-        "description": description,
+        "description": "",
         "expires": None,
         "state": "present",
     }
+
+
+def past(line: Held) -> dict[str, Any]:
+    """A line of the history."""
+    row = line.row
+    return {
+        **{key: value for key, value in address(row).items() if key not in ("expires", "state")},
+        "since": moment(row.since),
+        "until": moment(line.until),
+    }
+
+
+def finding(item: Finding) -> dict[str, Any]:
+    """Something in which store and kernel differ."""
+    return asdict(item)
+
+
+def usages(
+    item: Network, networks: Iterable[Network], allocations: Mapping[tuple[str, int], Sequence[Allocation]]
+) -> list[dict[str, Any]]:
+    """How full the subnets of a network are, and their ranges. ``allocations`` are those of all networks, by parent and
+    family: what another network holds of a shared subnet counts."""
+    found = []
+    networks = list(networks)
+    for subnet in item.subnets:
+        place = (item.parent, subnet.family)
+        aside = set_aside_on(networks, *place)
+        for ip_range in dict.fromkeys((None, subnet.ip_range)):
+            bounds = subnet.bounds() if ip_range else addressing.usable(subnet.network)
+            use = usage(bounds, aside, allocations.get(place, ()))
+            found.append(
+                {
+                    "network": item.name,
+                    "subnet": str(subnet.network),
+                    "ip_range": None if ip_range is None else str(ip_range),
+                    "family": f"ipv{subnet.family}",
+                    "size": use.size,
+                    "held": use.held,
+                    "reserved": use.reserved,
+                    "cooling": use.cooling,
+                    "free": use.free,
+                }
+            )
+    return found
 
 
 def absent(like: Mapping[str, Any], **known: Any) -> dict[str, Any]:

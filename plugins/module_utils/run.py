@@ -8,15 +8,18 @@ The module object is passed in; this file knows of it only ``params``, ``check_m
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import (
+    audit,
     netlink,
     observe,
     plan_addresses,
@@ -28,7 +31,17 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, UnderlayError, Unfinished
-from ansible_collections.netops.underlay.plugins.module_utils.model import ENDPOINT, Allocation, Endpoint, Network
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    DEFAULT_HISTORY_DAYS,
+    ENDPOINT,
+    HISTORY_DAYS,
+    POOLS,
+    RESERVED,
+    Allocation,
+    Endpoint,
+    Held,
+    Network,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.plan_endpoints import Outcome
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, EndpointSpec
@@ -48,7 +61,8 @@ def run(module: Any, work: Callable[[Any], Result]) -> None:
     """Runs one module; whatever goes wrong becomes an error that a user can act on."""
     try:
         _check_ground()
-        outcome = work(module)
+        with without_collector():
+            outcome = work(module)
     except Unfinished as error:
         module.fail_json(
             msg=f"{error}\nWhat could be done is done (see 'done'); run the task again when the cause is mended",
@@ -68,6 +82,19 @@ def run(module: Any, work: Callable[[Any], Result]) -> None:
         module.exit_json(**outcome)
 
 
+@contextlib.contextmanager
+def without_collector() -> Iterator[None]:
+    """Python's collector of cycles rests: a run makes tens of thousands of small things and next to no cycles, and walking
+    them all again and again took as long as the planning itself."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _check_ground() -> None:
     """Libraries and rights, before anything is read."""
     netlink.require()
@@ -80,13 +107,36 @@ def _check_ground() -> None:
         raise UnderlayError("networks can be seen and changed by root only; set become to true for this task")
 
 
-def _opened(module: Any) -> AbstractContextManager[Store]:
+@contextlib.contextmanager
+def _opened(module: Any) -> Iterator[Store]:
+    """The store of this run. One that is new on a host that carries links of ours was lost: what they show is taken
+    back."""
     params = module.params
+    read_only = module.check_mode or "lock_timeout" not in params
+    folder = _state_dir(params)
+    with store.reading(folder) if read_only else store.writing(folder, params["lock_timeout"]) as kept:
+        if kept.fresh:
+            plan = audit.take_back(observe.for_audit(kept))
+            if plan.changed:
+                apply(plan, kept, "")
+                _warn_of_loss(module, folder, plan)
+        yield kept
+
+
+def _warn_of_loss(module: Any, folder: str, plan: Plan) -> None:
+    taken = sum(action.kind == "endpoint" for action in plan.actions)
+    module.warn(
+        f"{folder} had no store, but this host carries links of netops.underlay: {taken} endpoints were taken back from the "
+        "kernel with their addresses; addresses that were held by vlan_ipam cannot be seen there, so run those tasks again"
+    )
+    for warning in plan.warnings:
+        module.warn(warning)
+
+
+def _state_dir(params: Mapping[str, Any]) -> str:
     if not os.path.isabs(params["state_dir"]):
         raise UnderlayError(f"state_dir {params['state_dir']!r} is not an absolute path")
-    if module.check_mode or "lock_timeout" not in params:
-        return store.reading(params["state_dir"])
-    return store.writing(params["state_dir"], params["lock_timeout"])
+    return params["state_dir"]
 
 
 def _check_purge(params: Mapping[str, Any], plural: str, scope: object = None) -> bool:
@@ -112,12 +162,15 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
     """vlan_network."""
     params = module.params
     purge = _check_purge(params, "networks")
-    items = spec.items_of(params, "networks", own_options, key="name", shared=("state", "force"))
+    settings = spec.host_settings(params)
+    # A task may carry nothing but settings of the host.
+    alone = bool(settings) and params.get("name") is None and params.get("networks") is None
+    items = [] if alone else spec.items_of(params, "networks", own_options, key="name", shared=("state", "force"))
     specs = spec.collect(items, spec.network_spec)
     spec.unique(specs, lambda item: item.name, "a network of this name")
     with _opened(module) as kept:
         seen = observe.for_networks(kept, specs, purge)
-        change = plan_networks.plan(seen, specs, purge, force=bool(params.get("force")))
+        change = plan_networks.plan(seen, specs, purge, bool(params.get("force")), settings)
         follow, _outcomes, seen = _endpoints_of(kept, seen, change)
         plan = Plan(
             change.plan.actions + follow.actions,
@@ -163,6 +216,7 @@ _NETWORK_KEYS = dict.fromkeys(
         "enable_ipv6",
         "ipam_config",
         "labels",
+        "cooldown",
         "state",
     ]
 )
@@ -193,7 +247,7 @@ def _endpoints_of(
 
 def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:
     """The allocation as the plan of networks has moved it."""
-    return replace(row, segment=networks[row.network].parent) if row.network in networks else row
+    return row._replace(segment=networks[row.network].parent) if row.network in networks else row
 
 
 def _verify(expected: Mapping[Any, Result], found: Mapping[Any, Result], kind: str) -> None:
@@ -217,7 +271,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
     """vlan_endpoint."""
     params = module.params
     purge = _check_purge(params, "endpoints", scope=params.get("network"))
-    items = spec.items_of(params, "endpoints", own_options, key="name", shared=("state", "network"))
+    items = spec.items_of(params, "endpoints", own_options, key="name", shared=("state", "network", "keep"))
     specs = spec.collect(items, spec.endpoint_spec)
     spec.unique(specs, lambda item: item.key, "an endpoint of this name in this network")
     with _opened(module) as kept:
@@ -251,7 +305,7 @@ def _present(
     """Endpoints as the kernel shows them in what was seen."""
     held: dict[Any, dict[int, Allocation]] = {}
     for allocation in seen.allocations if addresses is None else addresses:
-        if allocation.kind == ENDPOINT:
+        if allocation.kind == ENDPOINT and not allocation.cooling:
             held.setdefault((allocation.network, allocation.owner), {}).setdefault(allocation.family, allocation)
     return {
         key: result.endpoint(
@@ -318,6 +372,15 @@ _ENDPOINT_KEYS = dict.fromkeys(
 
 def addresses(module: Any, own_options: Iterable[str]) -> Result:
     """vlan_ipam."""
+    whole = {"reconciled": _reconciled, "recovered": _recovered}.get(module.params["state"] or "")
+    if whole:
+        stray = [name for name in own_options if name not in ("state", "network") and module.params[name] is not None]
+        stray += ["addresses"] if module.params["addresses"] is not None else []
+        if stray:
+            raise Refused(
+                [f"'{stray[0]}' has no meaning with state: {module.params['state']}, which is about the whole store"]
+            )
+        return whole(module)
     items = spec.items_of(module.params, "addresses", own_options, key="owner", shared=("state", "network"))
     specs = spec.collect(items, spec.address_spec)
     spec.unique(
@@ -333,12 +396,56 @@ def addresses(module: Any, own_options: Iterable[str]) -> Result:
     before = {
         _address_label(row): result.address(row)
         for row in seen.allocations
-        if row.kind != ENDPOINT and (row.network, row.owner, row.family) in concerned
+        if row.kind == RESERVED and not row.cooling and (row.network, row.owner, row.family) in concerned
     }
     return {
         **result.of_plan(plan),
+        "warnings": plan.warnings,
         "addresses": [result.address(row) if row else _absent_address(item) for item, row in zip(specs, outcomes)],
         "diff": result.diff(before, after),
+    }
+
+
+# Between the two looks that have to agree before anything is released.
+_LOOK_AGAIN_S = 1.0
+
+
+def _reconciled(module: Any) -> Result:
+    """Releases what endpoints hold whose namespaces are proven to be no more."""
+    network = module.params["network"]
+    with _opened(module) as kept:
+        first = observe.for_audit(kept)
+        plan, released = audit.reconcile(first, first, network)
+        if plan.changed or plan.after:
+            time.sleep(_LOOK_AGAIN_S)
+            plan, released = audit.reconcile(first, observe.for_audit(kept), network)
+        if not module.check_mode:
+            apply(plan, kept, first.host.boot_id)
+    return {
+        **result.of_plan(plan),
+        "addresses": [{**result.address(row), "state": "absent"} for row in released],
+        "diff": result.diff({_address_label(row): result.address(row) for row in released}, {}),
+    }
+
+
+def _recovered(module: Any) -> Result:
+    """Puts a new store in the place of a damaged one."""
+    params = module.params
+    if params["network"] is not None:
+        raise Refused(["'network' has no meaning with state: recovered, which is about the whole store"])
+    folder = _state_dir(params)
+    with store.rebuilding(folder, params["lock_timeout"], dry=module.check_mode) as rebuilt:
+        if rebuilt is None:
+            return {"changed": False, "actions": [], "addresses": [], "diff": result.diff({}, {})}
+        plan = audit.take_back(observe.for_audit(rebuilt.store), rebuilt.rows)
+        apply(plan, rebuilt.store, "")
+        found = rebuilt.store.allocations()
+    return {
+        **result.of_plan(plan),
+        "changed": True,
+        "addresses": [result.address(row) for row in found],
+        "diff": result.diff({}, {_address_label(row): result.address(row) for row in found}),
+        "warnings": [f"the store was damaged; it is kept as {rebuilt.aside}", *plan.warnings],
     }
 
 
@@ -359,10 +466,15 @@ def networks_info(module: Any) -> Result:
     name = module.params["name"]
     with _opened(module) as kept:
         seen = observe.everything(kept)
+        settings = kept.settings()
     found = [item for item in seen.networks.values() if name in (None, item.name)]
     return {
         "changed": False,
         "networks": [result.network(item, seen.host, seen.parents) for item in sorted(found, key=lambda n: n.name)],
+        "settings": {
+            POOLS: settings.get(POOLS, []),
+            HISTORY_DAYS: settings.get(HISTORY_DAYS, DEFAULT_HISTORY_DAYS),
+        },
     }
 
 
@@ -381,15 +493,31 @@ def endpoints_info(module: Any) -> Result:
 
 def addresses_info(module: Any) -> Result:
     """vlan_ipam_info."""
-    network, owner = module.params["network"], module.params["owner"]
+    params = module.params
+    network, owner = params["network"], params["owner"]
+    wanted = None if params["address"] is None else spec.lone_address(params["address"])
     with _opened(module) as kept:
-        held = kept.allocations(network=network, owner=owner)
         known = kept.networks()
+        scope = [item for name, item in sorted(known.items()) if network in (None, name)]
+        on_parents: dict[tuple[str, int], list[Allocation]] = {}
+        for row in kept.on_segments(item.parent for item in scope):
+            on_parents.setdefault((row.segment, row.family), []).append(row)
+        held = kept.allocations(network=network, owner=owner)
+        past = kept.history(network, owner, wanted) if params["history"] else []
+        found = audit.findings(observe.for_audit(kept), network) if params["audit"] else []
+    held = [row for row in held if wanted is None or row.holds(wanted)]
     aside = [
         row
-        for name, item in sorted(known.items())
-        if network in (None, name)
+        for item in scope
         for row in result.set_aside(item)
-        if owner in (None, row["owner"])
+        if owner in (None, row["owner"]) and (wanted is None or row["address"] == str(wanted))
     ]
-    return {"changed": False, "addresses": aside + [result.address(row) for row in held]}
+    past += [Held(row, None) for row in held if not row.cooling] if params["history"] else []
+    past.sort(key=lambda line: (line.row.network, line.row.family, line.row.bounds, line.row.since))
+    return {
+        "changed": False,
+        "addresses": aside + [result.address(row) for row in held],
+        "subnets": [use for item in scope for use in result.usages(item, known.values(), on_parents)],
+        "history": [result.past(line) for line in past],
+        "findings": [result.finding(item) for item in found],
+    }

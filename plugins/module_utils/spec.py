@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 try:
@@ -21,12 +22,13 @@ from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
-from ansible_collections.netops.underlay.plugins.module_utils.model import Target
+from ansible_collections.netops.underlay.plugins.module_utils.model import HISTORY_DAYS, POOLS, HostSetting, Target
 
 PRESENT, ABSENT = "present", "absent"
 IFNAME_MAX = 15
 NETNS_MAX = 255
 OWNER_MAX = 255
+COOLDOWN_MAX = 31536000  # a year, in seconds
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUB_INTERFACE = re.compile(r"(?P<base>[^.]+)\.(?P<id>[^.]+)")
 # Names that mean something else under /proc/sys/net/ipv*/conf.
@@ -51,6 +53,7 @@ class NetworkSpec:
     subnets: tuple[Subnet, ...] | None = None
     mtu: int | None = None
     labels: Mapping[str, str] | None = None
+    cooldown: int | None = None
     force: bool = False
     given_gateways: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -58,7 +61,8 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """An endpoint as asked for; ``target`` is None only where the state is ``absent``."""
+    """An endpoint as asked for; ``target`` is None only where the state is ``absent``. ``keep``: an absent one keeps its
+    addresses."""
 
     item: str
     network: str
@@ -70,6 +74,7 @@ class EndpointSpec:
     mac_address: str | None = None
     ifname: str | None = None
     default_route: bool | None = None
+    keep: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,8 +85,21 @@ class EndpointSpec:
 
 
 @dataclass(frozen=True)
+class Expiry:
+    """When an allocation ends: ``at`` a time (seconds since the epoch), ``after`` seconds from when it was made, or, with
+    neither, never."""
+
+    at: int | None = None
+    after: int | None = None
+
+    def moment(self, since: int) -> int | None:
+        return self.at if self.after is None else since + self.after
+
+
+@dataclass(frozen=True)
 class AddressSpec:
-    """An address as asked for by an owner; ``address`` None takes the next free one."""
+    """An address as asked for by an owner, or all from ``address`` to ``last``; ``address`` None takes the next free
+    one."""
 
     item: str
     network: str
@@ -89,7 +107,9 @@ class AddressSpec:
     family: int
     state: str
     address: IPAddress | None = None
+    last: IPAddress | None = None
     description: str | None = None
+    expires: Expiry | None = None
 
 
 Spec = TypeVar("Spec")
@@ -181,6 +201,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         subnets=subnets,
         mtu=mtu,
         labels=_labels(options.get("labels")),
+        cooldown=_within(options.get("cooldown"), "cooldown", 0, COOLDOWN_MAX, "seconds"),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
         warnings=tuple(f"{item}: {warning}" for warning in warnings),
@@ -302,6 +323,35 @@ def _given_gateways(entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(text for text in given if text is not None and text != addressing.NO_GATEWAY)
 
 
+def _within(value: int | None, option: str, least: int, most: int, unit: str) -> int | None:
+    if value is not None and not least <= value <= most:
+        raise ValueError(f"{option} {value} is not between {least} and {most} {unit}")
+    return value
+
+
+def host_settings(params: Mapping[str, Any]) -> tuple[HostSetting, ...]:
+    """The settings of the whole host that stand beside the networks."""
+    found = []
+    if params.get(POOLS) is not None:
+        pools = []
+        for index, pool in enumerate(params[POOLS]):
+            try:
+                base, size = addressing.parse_pool(pool["base"], pool["size"])
+                for other, _size in pools:
+                    if other.version == base.version and other.overlaps(base):
+                        raise ValueError(f"base {base} overlaps {other}")
+            except ValueError as error:
+                raise Refused([f"{POOLS}[{index}]: {error}"]) from None
+            pools.append((base, size))
+        found.append(HostSetting(POOLS, [{"base": str(base), "size": size} for base, size in pools]))
+    if params.get(HISTORY_DAYS) is not None:
+        try:
+            found.append(HostSetting(HISTORY_DAYS, _within(params[HISTORY_DAYS], HISTORY_DAYS, 0, 36500, "days")))
+        except ValueError as error:
+            raise Refused([str(error)]) from None
+    return tuple(found)
+
+
 def _labels(labels: Mapping[str, Any] | None) -> dict[str, str] | None:
     return None if labels is None else {str(key): str(value) for key, value in labels.items()}
 
@@ -317,7 +367,7 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
     name = _named(options["name"], "endpoint name")
     network = _network_of(options)
     if options["state"] == ABSENT:
-        return EndpointSpec(item, network, name, ABSENT)
+        return EndpointSpec(item, network, name, ABSENT, keep=bool(options.get("keep")))
     return EndpointSpec(
         item=item,
         network=network,
@@ -408,21 +458,53 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
     :raises ValueError: with what is wrong and how to put it right
     """
     owner = _printable(options["owner"], "owner", OWNER_MAX)
-    address = options.get("address")
-    parsed = None if address is None else _of_option("address", lambda: addressing.parse_address(address))
+    text = options.get("address")
+    address, last = (None, None) if text is None else _of_option("address", lambda: addressing.parse_addresses(text))
     family = {"ipv4": 4, "ipv6": 6}.get(options.get("family") or "")
-    if family and parsed and parsed.version != family:
-        raise ValueError(f"address {parsed} is not of the family {options['family']}")
-    description = options.get("description")
+    if family and address and address.version != family:
+        raise ValueError(f"address {text} is not of the family {options['family']}")
+    description, expires = options.get("description"), options.get("expires")
     return AddressSpec(
         item=item,
         network=_network_of(options),
         owner=owner,
-        family=family or (parsed.version if parsed else 4),
+        family=family or (address.version if address else 4),
         state=ABSENT if options["state"] == ABSENT else PRESENT,
-        address=parsed,
+        address=address,
+        last=last,
         description=None if description is None else _printable(description, "description", 1000, empty=True),
+        expires=None if expires is None else _of_option("expires", lambda: expiry(expires)),
     )
+
+
+def lone_address(text: str) -> IPAddress:
+    """The address that is looked for."""
+    try:
+        return addressing.parse_address(text)
+    except ValueError as error:
+        raise Refused([f"address: {error}"]) from None
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LAST_MOMENT = 253402300799  # 9999-12-31T23:59:59Z
+
+
+def expiry(text: str) -> Expiry:
+    """A time (``2027-01-01T00:00:00Z``; without a zone it is UTC), a duration (``90s``, ``30m``, ``12h``, ``7d``, ``2w``)
+    or ``never``."""
+    if text == "never":
+        return Expiry()
+    duration = re.fullmatch(r"([1-9][0-9]{0,9})([smhdw])", text)
+    if duration:
+        return Expiry(after=min(int(duration[1]) * _UNITS[duration[2]], _LAST_MOMENT))
+    try:
+        # Before Python 3.11 it does not know the Z.
+        time = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        return Expiry(at=int((time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()))
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{shown(text)} is neither a time (2027-01-01T00:00:00Z), a duration (90s, 30m, 12h, 7d, 2w) nor never"
+        ) from None
 
 
 def _of_option(option: str, parse: Callable[[], Value]) -> Value:

@@ -16,6 +16,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Action,
     Allocation,
     Endpoint,
+    Held,
+    HostSetting,
     MadeNamespace,
     Network,
     Parent,
@@ -24,7 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 
 # --- the store ------------------------------------------------------------------------------------------------
 
-Row = Union[Network, Parent, Endpoint, MadeNamespace, Allocation]
+Row = Union[HostSetting, Network, Parent, Endpoint, MadeNamespace, Allocation, Held]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Settle:
 StoreStep = Union[Put, Drop, Settle]
 
 # --- the kernel -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckGone:
+    """Look once more, right before what depends on it is done, that the namespace of this number is not there."""
+
+    item: str
+    cookie: int
 
 
 @dataclass(frozen=True)
@@ -160,10 +170,19 @@ class SetUp:
         return self == SetUp(self.item, self.space, self.link, self.name)
 
 
-KernelStep = Union[RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp]
+KernelStep = Union[CheckGone, RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp]
 
 # The order in which the kernel gets them: what is freed first can be used by what comes later.
-PHASES: tuple[type, ...] = (RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp)
+PHASES: tuple[type, ...] = (
+    CheckGone,
+    RemoveLink,
+    RemoveNamespace,
+    MakeParent,
+    ChangeParent,
+    MakeNamespace,
+    MakeLink,
+    SetUp,
+)
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,45 @@
 # Copyright: (c) 2026, netops.underlay contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What outlives a run: networks, the links and namespaces that we made, endpoints, addresses. The only file that
-knows SQL; it knows neither Ansible nor the kernel.
+"""What outlives a run: networks, the links and namespaces that we made, endpoints, addresses and who had them. The only
+file that knows SQL; it knows neither Ansible nor the kernel.
 
-SQLite in WAL mode, every transaction on disk when it returns (``synchronous=FULL``). Writers take a lock file first
-and keep it for the whole run, so that what was planned on is still true when it is carried out; readers take none.
+SQLite with a rollback journal that stays (``PERSIST``), every transaction on disk when it returns (``synchronous=FULL``):
+each run opens and closes the store, and a write-ahead log would be made, synced and removed every time, which costs an
+allocation a millisecond more. Writers take a lock file first and keep it for the whole run, so that what was planned on
+is still true when it is carried out; readers take none, but a commit waits for those that are reading.
+Times are whole seconds since the epoch. What has expired is not there for any reader; the next write forgets it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import heapq
 import ipaddress
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.errors import StoreError
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    DEFAULT_HISTORY_DAYS,
+    ENDPOINT,
+    HISTORY_DAYS,
+    RESERVED,
     Allocation,
     Endpoint,
+    Held,
+    HostSetting,
     MadeNamespace,
     Network,
     Parent,
@@ -33,16 +47,19 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Put, StoreStep
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6E6F756C  # "noul": says that the file is ours
 FILE_NAME = "store.sqlite"
 LOCK_NAME = "lock"
-_POLL_S = 0.05
+_POLL_S = 0.002
+_HOLDER_BYTES = 200
+_DAY_S = 86400
 
 # ``held`` is what makes the next free address cheap: the allocated addresses of a segment as maximal runs, so that
 # one step over a run replaces a walk over its addresses. It is derived from ``allocations`` in the same transaction.
 # Addresses are big-endian blobs (4 or 16 bytes): SQLite compares them as numbers.
 _SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE networks (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE parents (name TEXT PRIMARY KEY, base TEXT, vlan_id INTEGER) WITHOUT ROWID;
 CREATE TABLE namespaces (name TEXT PRIMARY KEY, cookie INTEGER, boot_id TEXT NOT NULL) WITHOUT ROWID;
@@ -52,26 +69,47 @@ CREATE TABLE endpoints (
     cookie INTEGER, boot_id TEXT NOT NULL, start_time INTEGER,
     PRIMARY KEY (network, name)) WITHOUT ROWID;
 CREATE TABLE allocations (
-    segment TEXT NOT NULL, family INTEGER NOT NULL, address BLOB NOT NULL,
+    segment TEXT NOT NULL, family INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
     network TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, description TEXT NOT NULL,
-    PRIMARY KEY (segment, family, address)) WITHOUT ROWID;
+    since INTEGER NOT NULL, expires INTEGER, cooling INTEGER NOT NULL,
+    PRIMARY KEY (segment, family, first)) WITHOUT ROWID;
 CREATE INDEX allocations_by_owner ON allocations (network, kind, owner, family);
+CREATE INDEX allocations_by_expiry ON allocations (expires) WHERE expires IS NOT NULL;
 CREATE TABLE held (
     segment TEXT NOT NULL, family INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
     PRIMARY KEY (segment, family, first)) WITHOUT ROWID;
+CREATE TABLE history (
+    segment TEXT NOT NULL, family INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
+    network TEXT NOT NULL, kind TEXT NOT NULL, owner TEXT NOT NULL, description TEXT NOT NULL,
+    since INTEGER NOT NULL, until INTEGER NOT NULL);
+CREATE INDEX history_by_address ON history (family, first);
+CREATE INDEX history_by_end ON history (until);
 """
 
 # Called before every write with a word for it; tests count and break the run with it.
 recorder: Callable[[str, object], None] | None = None
 
+Span = tuple[str, IPAddress, IPAddress]  # segment, first, last
+
+
+def clock() -> int:
+    """The time; tests set it."""
+    return int(time.time())
+
 
 class Store:
-    """The store of one host. Use ``reading`` or ``writing``."""
+    """The store of one host. Use ``reading`` or ``writing``. ``fresh``: there was none before; ``now``: when it was
+    opened, which is the time for all of this run."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, fresh: bool = False) -> None:
         self._sql = connection
+        self.fresh = fresh
+        self.now = clock()
 
     # --- reading ---
+
+    def settings(self) -> dict[str, Any]:
+        return {name: json.loads(value) for name, value in self._sql.execute("SELECT name, value FROM settings")}
 
     def networks(self) -> dict[str, Network]:
         return {name: _network(name, json.loads(body)) for name, body in self._sql.execute("SELECT * FROM networks")}
@@ -84,54 +122,127 @@ class Store:
         return {row[0]: MadeNamespace(*row) for row in rows}
 
     def endpoints(self) -> dict[tuple[str, str], Endpoint]:
-        rows = self._sql.execute(
-            "SELECT network, name, target_kind, target_value, ifname, mac_address, default_route, cookie, boot_id,"
-            " start_time FROM endpoints"
-        )
+        rows = self._sql.execute(f"SELECT {_ENDPOINT_COLUMNS} FROM endpoints")
         return {(row[0], row[1]): _endpoint(row) for row in rows}
 
     def allocations(self, network: str | None = None, owner: str | None = None) -> list[Allocation]:
         """The allocations of a network, of an owner, or all; by network and address."""
-        wanted = {"network": network, "owner": owner}
-        given = {column: value for column, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{column} = :{column}" for column in given) or "1"
+        if owner is not None:
+            networks = [network] if network is not None else self._networks_of_owners()
+            found = self.owned((name, kind, owner) for name in networks for kind in (ENDPOINT, RESERVED))
+            return sorted(found, key=lambda row: (row.network, row.family, row.bounds, row.segment))
+        where = _COUNTS if network is None else f"{_COUNTS} AND network = :network"
         rows = self._sql.execute(
-            f"SELECT {_COLUMNS} FROM allocations WHERE {where} ORDER BY network, family, address", given
+            f"SELECT {_COLUMNS} FROM allocations WHERE {where} ORDER BY network, family, first",
+            {"network": network, "now": self.now},
         )
         return [_allocation(row) for row in rows]
 
+    def _networks_of_owners(self) -> list[str]:
+        """All networks that hold something, by a few looks into the index of owners, which begins with them."""
+        rows = self._sql.execute(
+            "WITH RECURSIVE found (name) AS (SELECT min(network) FROM allocations UNION ALL SELECT (SELECT min(network)"
+            " FROM allocations WHERE network > name) FROM found WHERE name IS NOT NULL)"
+            " SELECT name FROM found WHERE name IS NOT NULL"
+        )
+        return [name for (name,) in rows]
+
+    def on_segments(self, segments: Iterable[str]) -> list[Allocation]:
+        """The allocations of all networks on these parents."""
+        query = f"SELECT {_COLUMNS} FROM allocations WHERE segment = :segment AND {_COUNTS}"
+        return [
+            _allocation(row)
+            for segment in sorted(set(segments))
+            for row in self._sql.execute(query, {"segment": segment, "now": self.now})
+        ]
+
     def owned(self, keys: Iterable[tuple[str, str, str]]) -> list[Allocation]:
         """The allocations of ``(network, kind, owner)`` keys, both families."""
-        query = f"SELECT {_COLUMNS} FROM allocations WHERE network = ? AND kind = ? AND owner = ?"
-        return [_allocation(row) for key in keys for row in self._sql.execute(query, key)]
+        owners: dict[tuple[str, str], list[str]] = {}
+        for network, kind, owner in keys:
+            owners.setdefault((network, kind), []).append(owner)
+        query = (
+            f"SELECT {_COLUMNS} FROM json_each(:owners) CROSS JOIN allocations"
+            f" ON network = :network AND kind = :kind AND owner = json_each.value AND {_COUNTS}"
+        )
+        return [
+            _allocation(row)
+            for (network, kind), names in owners.items()
+            for row in self._sql.execute(
+                query, {"owners": json.dumps(names), "network": network, "kind": kind, "now": self.now}
+            )
+        ]
 
-    def holders(self, addresses: Iterable[tuple[str, IPAddress]]) -> list[Allocation]:
-        """The allocations of ``(segment, address)`` pairs; free ones are left out."""
-        query = f"SELECT {_COLUMNS} FROM allocations WHERE segment = ? AND family = ? AND address = ?"
-        found = []
-        for segment, address in addresses:
-            found += map(_allocation, self._sql.execute(query, (segment, address.version, address.packed)))
-        return found
+    def holders(self, spans: Iterable[Span]) -> list[Allocation]:
+        """The allocations that hold any address of the spans."""
+        found: dict[tuple[str, IPAddress], Allocation] = {}
+        for segment, first, last in spans:
+            place = {"segment": segment, "family": first.version, "first": first.packed, "now": self.now}
+            at = "segment = :segment AND family = :family"
+            before = f"SELECT * FROM allocations WHERE {at} AND first <= :first ORDER BY first DESC LIMIT 1"
+            rows = list(
+                self._sql.execute(f"SELECT {_COLUMNS} FROM ({before}) WHERE last >= :first AND {_COUNTS}", place)
+            )
+            if last > first:
+                within = f"{at} AND first > :first AND first <= :last AND {_COUNTS}"
+                rows += self._sql.execute(
+                    f"SELECT {_COLUMNS} FROM allocations WHERE {within}", {**place, "last": last.packed}
+                )
+            found.update(((row[0], row[4]), row) for row in map(_allocation, rows))
+        return list(found.values())
 
     def count(self, network: str) -> int:
-        """How many addresses a network holds."""
-        return self._sql.execute("SELECT count(*) FROM allocations WHERE network = ?", (network,)).fetchone()[0]
+        """How many allocations a network has."""
+        query = f"SELECT count(*) FROM allocations WHERE network = :network AND NOT cooling AND {_COUNTS}"
+        return self._sql.execute(query, {"network": network, "now": self.now}).fetchone()[0]
+
+    def history(
+        self, network: str | None = None, owner: str | None = None, address: IPAddress | None = None
+    ) -> list[Held]:
+        """Who held what, of a network, an owner, an address, or all: by address and time."""
+        given: dict[str, Any] = {"network": network, "owner": owner}
+        conditions = [f"{column} = :{column}" for column, value in given.items() if value is not None]
+        if address is not None:
+            given |= {"family": address.version, "address": address.packed}
+            conditions += ["family = :family", "first <= :address", "last >= :address"]
+        rows = self._sql.execute(
+            f"SELECT {_HISTORY_COLUMNS} FROM history WHERE {' AND '.join(conditions) or '1'}"
+            " ORDER BY family, first, since, until",
+            given,
+        )
+        return [_past(row) for row in rows]
 
     def free(self, segment: str, family: int, first: int, last: int, count: int) -> list[tuple[int, int]]:
         """The lowest free addresses from ``first`` to ``last``, as ``(first, last)`` intervals that together hold at
         least ``count`` addresses, if there are so many."""
-        intervals: list[tuple[int, int]] = []
+        found: list[tuple[int, int]] = []
+        for low, high in heapq.merge(
+            self._gaps(segment, family, first, last), self._expired(segment, family, first, last)
+        ):
+            found.append((low, high))
+            count -= high - low + 1
+            if count <= 0:
+                break
+        return found
+
+    def _gaps(self, segment: str, family: int, first: int, last: int) -> Iterator[tuple[int, int]]:
         start = first
         for run_first, run_last in self._runs(segment, family, first, last):
             if run_first > start:
-                intervals.append((start, run_first - 1))
-                count -= run_first - start
-                if count <= 0:
-                    return intervals
+                yield start, run_first - 1
             start = max(start, run_last + 1)
         if start <= last:
-            intervals.append((start, last))
-        return intervals
+            yield start, last
+
+    def _expired(self, segment: str, family: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """What ``held`` still has of allocations that have expired."""
+        rows = self._sql.execute(
+            "SELECT first, last FROM allocations INDEXED BY allocations_by_expiry WHERE expires <= ? AND segment = ?"
+            " AND family = ? AND first <= ? AND last >= ? ORDER BY first",
+            (self.now, segment, family, _blob(last, family), _blob(first, family)),
+        )
+        for row_first, row_last in rows:
+            yield max(first, _number(row_first)), min(last, _number(row_last))
 
     def _runs(self, segment: str, family: int, first: int, last: int) -> Iterator[tuple[int, int]]:
         place = (segment, family)
@@ -156,72 +267,112 @@ class Store:
             return
         if recorder is not None:
             recorder("store", steps)
-        with _told("writing the store"), self._transaction():
-            for step in steps:
-                if isinstance(step, Drop):
-                    self._drop(step.row)
-            for step in steps:
-                if isinstance(step, Put):
-                    self._put(step.row)
-            self._change_held(steps)
+        with self._transaction():
+            self._forget_what_expired()
+            drops = [step.row for step in steps if isinstance(step, Drop)]
+            puts = [step.row for step in steps if isinstance(step, Put)]
+            gone = [row for row in drops if self._drop(row)]
+            came = [row for row in puts if self._put(row)]
+            self._change_held(gone, came)
+            self._keep_history(gone, [row for row in puts if isinstance(row, Allocation)])
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._sql.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._sql.execute("COMMIT")
         except BaseException:
-            self._sql.execute("ROLLBACK")
+            # Of some errors, such as a full disk, SQLite has gone back by itself.
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
             raise
-        self._sql.execute("COMMIT")
 
-    def _put(self, row: Any) -> None:
+    def _put(self, row: Any) -> bool:
+        """Whether it was not there before (told of allocations only)."""
         table, values = _ROWS[type(row)](row)
-        # An allocation must never take the place of another owner's: its conflict is an error, not an update.
-        verb = "INSERT" if isinstance(row, Allocation) else "INSERT OR REPLACE"
-        self._sql.execute(f"{verb} INTO {table} VALUES ({', '.join('?' * len(values))})", values)
-
-    def _drop(self, row: Any) -> None:
         if isinstance(row, Allocation):
-            self._sql.execute(
-                "DELETE FROM allocations WHERE segment = ? AND family = ? AND address = ?",
-                (row.segment, row.family, row.address.packed),
+            return self._put_allocation(row, values)
+        self._sql.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+        return False
+
+    def _put_allocation(self, row: Allocation, values: tuple[Any, ...]) -> bool:
+        if self._sql.execute(
+            "INSERT OR IGNORE INTO allocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+        ).rowcount:
+            return True
+        # It never takes the place of another owner's.
+        changed = self._sql.execute(
+            "UPDATE allocations SET description = ?, since = ?, expires = ?, cooling = ? WHERE segment = ? AND family = ?"
+            " AND first = ? AND last = ? AND network = ? AND kind = ? AND owner = ?",
+            (*values[7:], *values[:7]),
+        ).rowcount
+        if not changed:
+            raise StoreError(f"{row.text} on '{row.segment}' is already held; nothing was written")
+        return False
+
+    def _drop(self, row: Any) -> bool:
+        """Whether it was there (told of allocations only)."""
+        if isinstance(row, Allocation):
+            return bool(
+                self._sql.execute(
+                    "DELETE FROM allocations WHERE segment = ? AND family = ? AND first = ? AND last = ? AND network = ?"
+                    " AND kind = ? AND owner = ?",
+                    _allocation_row(row)[1][:7],
+                ).rowcount
             )
-        elif isinstance(row, Endpoint):
+        if isinstance(row, Endpoint):
             self._sql.execute("DELETE FROM endpoints WHERE network = ? AND name = ?", row.key)
         else:
             self._sql.execute(f"DELETE FROM {_ROWS[type(row)](row)[0]} WHERE name = ?", (row.name,))
+        return False
 
-    def _change_held(self, steps: Sequence[StoreStep]) -> None:
-        """Brings ``held`` in step with the allocations that ``steps`` dropped and put."""
-        changed: dict[tuple[str, int], tuple[set[int], set[int]]] = {}
-        for step in steps:
-            if isinstance(step.row, Allocation):
-                place = changed.setdefault((step.row.segment, step.row.family), (set(), set()))
-                place[isinstance(step, Put)].add(int(step.row.address))
-        for (segment, family), (dropped, put) in changed.items():
-            for first, last in runs_of(dropped - put):
-                self._open(segment, family, first, last)
-            for first, last in runs_of(put - dropped):
-                self._close(segment, family, first, last)
+    def _forget_what_expired(self) -> None:
+        rows = self._sql.execute(f"SELECT {_COLUMNS} FROM allocations WHERE expires <= ?", (self.now,)).fetchall()
+        expired = [_allocation(row) for row in rows]
+        if expired:
+            self._sql.execute("DELETE FROM allocations WHERE expires <= ?", (self.now,))
+            self._change_held(expired, ())
+            self._add_history(Held(row, row.expires) for row in expired if not row.cooling)
+        days = self.settings().get(HISTORY_DAYS, DEFAULT_HISTORY_DAYS)
+        self._sql.execute("DELETE FROM history WHERE until < ?", (self.now - days * _DAY_S,))
+
+    def _keep_history(self, gone: Sequence[Allocation], puts: Sequence[Allocation]) -> None:
+        """A line for each allocation that ended: it went, or it is cooling from now on. One that only changed did not."""
+        kept = {(*row.key, row.bounds) for row in puts if not row.cooling}
+        ended = {(*row.key, row.bounds): row for row in puts if row.cooling}
+        # What was cooling already had its line when that began.
+        ended |= {(*row.key, row.bounds): row for row in gone if not row.cooling}
+        self._add_history(Held(row, self.now) for key, row in ended.items() if key not in kept)
+
+    def _add_history(self, lines: Iterable[Held]) -> None:
+        self._sql.executemany(
+            "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [_ROWS[Held](line)[1] for line in lines],
+        )
+
+    def _change_held(self, gone: Iterable[Allocation], came: Iterable[Allocation]) -> None:
+        """Brings ``held`` in step with the allocations that went and came."""
+        for change, rows in ((self._open, gone), (self._close, came)):
+            places: dict[tuple[str, int], list[tuple[int, int]]] = {}
+            for row in rows:
+                places.setdefault((row.segment, row.family), []).append(row.bounds)
+            for (segment, family), spans in places.items():
+                for first, last in _joined(spans):
+                    change(segment, family, first, last)
 
     def _close(self, segment: str, family: int, first: int, last: int) -> None:
         """Marks ``first`` to ``last`` held, and joins the run with its neighbours."""
-        place = (segment, family)
-        left = self._sql.execute(
-            "SELECT first, last FROM held WHERE segment = ? AND family = ? AND first < ? ORDER BY first DESC LIMIT 1",
-            (*place, _blob(first, family)),
-        ).fetchone()
-        if left and _number(left[1]) == first - 1:
-            first = _number(left[0])
-        if last + 1 < 1 << (32 if family == 4 else 128):
-            right = self._sql.execute(
-                "SELECT last FROM held WHERE segment = ? AND family = ? AND first = ?",
-                (*place, _blob(last + 1, family)),
-            ).fetchone()
-            if right:
-                self._delete_run(segment, family, last + 1)
-                last = _number(right[0])
+        top = (1 << (32 if family == 4 else 128)) - 1
+        lowest, highest = max(first - 1, 0), min(last + 1, top)
+        for run_first, run_last in list(self._runs(segment, family, lowest, highest)):
+            if run_last < lowest:
+                continue
+            if run_last >= first and run_first <= last:
+                address = address_of(max(first, run_first), family)
+                raise StoreError(f"{address} on '{segment}' is already held; nothing was written")
+            self._delete_run(segment, family, run_first)
+            first, last = min(first, run_first), max(last, run_last)
         self._insert_run(segment, family, first, last)
 
     def _open(self, segment: str, family: int, first: int, last: int) -> None:
@@ -249,18 +400,16 @@ class Store:
         )
 
 
-def runs_of(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Maximal runs of consecutive numbers, lowest first."""
-    first = last = None
-    for number in sorted(numbers):
-        if last is not None and number == last + 1:
-            last = number
-            continue
-        if first is not None:
+def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Spans that do not overlap, joined where they meet; lowest first."""
+    ahead = iter(sorted(spans))
+    first, last = next(ahead)
+    for low, high in ahead:
+        if low != last + 1:
             yield first, last
-        first = last = number
-    if first is not None:
-        yield first, last
+            first = low
+        last = high
+    yield first, last
 
 
 # --- opening --------------------------------------------------------------------------------------------------
@@ -268,27 +417,23 @@ def runs_of(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def reading(state_dir: str) -> Iterator[Store]:
-    """The store for reading only. A host that has none yet has an empty one; nothing is made on disk.
+    """The store for reading only. A host that has none yet has an empty one, which takes what is written to it to no
+    disk.
 
     :raises StoreError: if it cannot be read
     """
     path = os.path.join(state_dir, FILE_NAME)
-    with _told(f"reading {path}"):
+    with _told(path, "read"):
         if os.path.lexists(state_dir):
             _check_folder(state_dir)
-        if not os.path.lexists(path):
-            connection = _connect(":memory:")
-            connection.executescript(_SCHEMA)
-        else:
-            connection = _connect(path)
-            _check_version(connection, path)
-        connection.execute("PRAGMA query_only = ON")
-        # One snapshot for the whole run, whatever a writer does meanwhile.
-        connection.execute("BEGIN")
-    try:
-        yield Store(connection)
-    finally:
-        connection.close()
+        fresh = not os.path.lexists(path)
+        connection = _in_memory() if fresh else _opened(path)
+    with contextlib.closing(connection), _sql_told(path, "read"):
+        if not fresh:
+            connection.execute("PRAGMA query_only = ON")
+            # One snapshot for the whole run, whatever a writer does meanwhile.
+            connection.execute("BEGIN")
+        yield Store(connection, fresh)
 
 
 @contextlib.contextmanager
@@ -299,40 +444,131 @@ def writing(state_dir: str, lock_timeout: float) -> Iterator[Store]:
     :raises StoreError: if it cannot be used
     """
     path = os.path.join(state_dir, FILE_NAME)
-    with _told(f"opening {path}"):
+    with _alone(state_dir, lock_timeout):
+        with _told(path, "use"):
+            fresh = not os.path.lexists(path)
+            if fresh:
+                _created(path + _NEW).close()
+                _put_in_place(path)
+            connection = _opened(path)
+        with contextlib.closing(connection), _sql_told(path, "use"):
+            yield Store(connection, fresh)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A store in the place of a damaged one. ``rows`` are those that could still be read from it; ``aside`` is where it
+    is kept from now on."""
+
+    store: Store
+    rows: tuple[Any, ...]
+    aside: str
+
+
+@contextlib.contextmanager
+def rebuilding(state_dir: str, lock_timeout: float, dry: bool) -> Iterator[Rebuilt | None]:
+    """A new store for a damaged one, which takes its place when all went well; the damaged one is kept. None where the
+    store is sound or there is none. ``dry``: on no disk, and the damaged one stays.
+
+    :raises StoreError: if it cannot be done; the damaged one is then where it was
+    """
+    path = os.path.join(state_dir, FILE_NAME)
+    with _alone(state_dir, lock_timeout):
+        with _told(path, "rebuild"), _copied(path) as copy:
+            rows = None if copy is None or not _damage(copy, path) else tuple(_salvaged(copy))
+        if rows is None:
+            yield None
+            return
+        aside = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(clock()))}"
+        with _told(path, "rebuild"):
+            connection = _in_memory() if dry else _created(path + _NEW)
+        with contextlib.closing(connection), _sql_told(path, "rebuild"):
+            yield Rebuilt(Store(connection, fresh=True), rows, aside)
+        if not dry:
+            with _told(path, "rebuild"):
+                for suffix in ("", _JOURNAL):
+                    if os.path.exists(path + suffix):
+                        os.link(path + suffix, aside + suffix)
+                _put_in_place(path)
+
+
+_NEW, _JOURNAL = ".new", "-journal"
+_JOURNAL_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def _alone(state_dir: str, lock_timeout: float) -> Iterator[None]:
+    with _told(state_dir, "use"):
         with contextlib.suppress(FileExistsError):
             os.makedirs(state_dir, mode=0o700)
         _check_folder(state_dir)
     with _locked(os.path.join(state_dir, LOCK_NAME), lock_timeout):
-        with _told(f"opening {path}"):
-            # Made by us with its mode, so that it is at no instant readable by others.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-            connection = _connect(path)
-            _create_schema(connection)
-            _check_version(connection, path)
-        try:
-            yield Store(connection)
-        finally:
-            connection.close()
+        yield
+
+
+def _opened(path: str) -> sqlite3.Connection:
+    """The store that is there, if it is one that we may use."""
+    _check_file(path)
+    if os.path.getsize(path) == 0:
+        raise sqlite3.DatabaseError("the file is empty")
+    connection = _connect(path)
+    try:
+        _check_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_mode = PERSIST")
+        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _create_schema(connection: sqlite3.Connection) -> None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables:
-        return
+def _in_memory() -> sqlite3.Connection:
+    connection = _connect(":memory:")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def _created(path: str) -> sqlite3.Connection:
+    """An empty store beside the place that it will have: there, a file is at no instant half made."""
     if recorder is not None:
         recorder("schema", SCHEMA_VERSION)
-    connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
+    _remove(path, path + _JOURNAL)  # what a kill left
+    # Made by us with its mode, so that it is at no instant readable by others.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    connection = _connect(path)
     connection.executescript(
         f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
+    return connection
+
+
+def _put_in_place(path: str) -> None:
+    """The new store, closed, takes its name; a journal that lies there is another store's, and would be rolled back into
+    it."""
+    _remove(path + _NEW + _JOURNAL, path + _JOURNAL)
+    os.rename(path + _NEW, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _check_version(connection: sqlite3.Connection, path: str) -> None:
@@ -353,21 +589,90 @@ def _check_folder(state_dir: str) -> None:
     status = os.lstat(state_dir)
     if not stat.S_ISDIR(status.st_mode):
         raise StoreError(f"state_dir {state_dir} is not a folder")
+    _check_rights(f"state_dir {state_dir}", status, f"chown root {state_dir} && chmod 0700 {state_dir}")
+
+
+def _check_file(path: str) -> None:
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is not a file; move it away")
+    _check_rights(f"the store {path}", status, f"chown root {path} && chmod 0600 {path}")
+
+
+def _check_rights(words: str, status: os.stat_result, way_out: str) -> None:
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise StoreError(
-            f"state_dir {state_dir} can be written to by others (owner {status.st_uid}, mode "
-            f"{stat.S_IMODE(status.st_mode):04o}); make it root's alone: chown root {state_dir} && chmod 0700 {state_dir}"
+            f"{words} can be written to by others (owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}); "
+            f"make it root's alone: {way_out}"
         )
+
+
+# --- a damaged store ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _copied(path: str) -> Iterator[str | None]:
+    """A copy of the store to look at: opening the store itself could write to it. None where there is none."""
+    if not os.path.lexists(path):
+        yield None
+        return
+    _check_file(path)
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(path), prefix="look-") as folder:
+        copy = os.path.join(folder, FILE_NAME)
+        for suffix in ("", _JOURNAL):
+            if os.path.exists(path + suffix):
+                shutil.copyfile(path + suffix, copy + suffix)
+        yield copy
+
+
+def _damage(copy: str, path: str) -> str | None:
+    """What is wrong with the store; None where nothing is.
+
+    :raises StoreError: if it is sound, but not ours or of another version
+    """
+    try:
+        with contextlib.closing(_connect(copy)) as connection:
+            if os.path.getsize(copy) == 0:
+                return "the file is empty"
+            finding = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if finding == "ok":
+                _check_version(connection, copy)
+                return None
+            return finding
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    except StoreError as error:
+        raise StoreError(str(error).replace(copy, path)) from None
+
+
+def _salvaged(copy: str) -> Iterator[Any]:
+    """The rows of a damaged store that can still be read, as far as they mean something."""
+    try:
+        opened = _connect(copy)
+    except sqlite3.DatabaseError:
+        return
+    with contextlib.closing(opened) as connection:
+        for table, columns, build in _BUILDERS:
+            found: dict[Any, Any] = {}
+            # What cannot be read on the way from one end may be from the other.
+            for order in ("ASC", "DESC"):
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    for values in connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1 {order}"):
+                        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                            found[repr(values)] = build(values)
+            yield from found.values()
 
 
 @contextlib.contextmanager
 def _locked(path: str, timeout: float) -> Iterator[None]:
-    with _told(f"locking {path}"):
+    with _told(path, "lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        _wait_for(descriptor, path, timeout)
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} ({os.path.basename(sys.argv[0]) or 'python'})".encode(), 0)
+        with _told(path, "lock"):
+            _wait_for(descriptor, path, timeout)
+            # Over what was there, always of one length: a file that shrinks costs more than a commit of SQLite.
+            name = f"process {os.getpid()} ({os.path.basename(sys.argv[0]) or 'python'})".encode()
+            os.pwrite(descriptor, name[:_HOLDER_BYTES].ljust(_HOLDER_BYTES), 0)
         yield
     finally:
         os.close(descriptor)
@@ -381,7 +686,7 @@ def _wait_for(descriptor: int, path: str, timeout: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() >= give_up:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another run"
+                holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another run"
                 raise StoreError(
                     f"{holder} has held {path} for the {timeout:g} s that lock_timeout allows; "
                     "wait for it to end, or raise lock_timeout"
@@ -389,20 +694,59 @@ def _wait_for(descriptor: int, path: str, timeout: float) -> None:
         time.sleep(_POLL_S)
 
 
+# What SQLite says and what it means for the user; errors of the system by their number.
+_MEANINGS: tuple[tuple[str, str], ...] = (
+    ("is full", "the disk is full: free some space there, then run again; what was not yet written is not lost"),
+    ("readonly", "it cannot be written to: mount its file system read-write, or name another folder in state_dir"),
+    ("unable to open", "it cannot be opened: see whether its folder can be written to and the disk has space"),
+    ("I/O error", "the disk failed: see the kernel's log; put the disk right, then run again"),
+    ("locked", "something else has it open; only netops.underlay should"),
+)
+_DAMAGED = (
+    "it is damaged, and nothing was changed in it. Run vlan_ipam once with state: recovered, which keeps it aside, and takes "
+    "back what can still be read of it and what the kernel shows"
+)
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space there, then run again",
+    errno.EDQUOT: "free some space there, then run again",
+    errno.EROFS: "mount its file system read-write, or name another folder in state_dir",
+    errno.ELOOP: "it is a symbolic link; put the folder or file itself there",
+}
+
+
 @contextlib.contextmanager
-def _told(doing: str) -> Iterator[None]:
+def _told(path: str, doing: str) -> Iterator[None]:
     """Turns what the system says into words for the user."""
+    try:
+        with _sql_told(path, doing):
+            yield
+    except OSError as error:
+        way_out = _WAYS_OUT.get(error.errno or 0)
+        reason = f"{error.strerror}; {way_out}" if way_out else error.strerror or error
+        raise StoreError(f"cannot {doing} {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _sql_told(path: str, doing: str) -> Iterator[None]:
+    """The same for what SQLite alone says. What is a mistake in our use of it stays what it is."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"{doing}: {error}") from error
-    except OSError as error:
-        raise StoreError(f"{doing}: {error.strerror or error}") from error
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+            raise
+        meaning = next((words for sign, words in _MEANINGS if sign in str(error)), _DAMAGED)
+        raise StoreError(f"cannot {doing} {path} ({error}): {meaning}") from error
 
 
 # --- rows -----------------------------------------------------------------------------------------------------
 
-_COLUMNS = "segment, family, address, network, kind, owner, description"
+_COLUMNS = "segment, family, first, last, network, kind, owner, description, since, expires, cooling"
+_HISTORY_COLUMNS = "segment, family, first, last, network, kind, owner, description, since, until"
+_ENDPOINT_COLUMNS = (
+    "network, name, target_kind, target_value, ifname, mac_address, default_route, cookie, boot_id, start_time"
+)
+# An allocation counts until it expires.
+_COUNTS = "(expires IS NULL OR expires > :now)"
 
 
 def _blob(number: int, family: int) -> bytes:
@@ -414,8 +758,14 @@ def _number(blob: bytes) -> int:
 
 
 def _allocation(row: Sequence[Any]) -> Allocation:
-    segment, family, address, network, kind, owner, description = row
-    return Allocation(segment, network, kind, owner, address_of(_number(address), family), description)
+    segment, family, first, last, network, kind, owner, description, since, expires, cooling = row
+    until = None if last == first else address_of(_number(last), family)
+    address = address_of(_number(first), family)
+    return Allocation(segment, network, kind, owner, address, description, until, since, expires, bool(cooling))
+
+
+def _past(row: Sequence[Any]) -> Held:
+    return Held(_allocation((*row[:9], None, 0)), row[9])
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
@@ -450,6 +800,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         "enable_ipv4": network.enable_ipv4,
         "enable_ipv6": network.enable_ipv6,
         "mtu": network.mtu,
+        "cooldown": network.cooldown,
         "labels": dict(network.labels),
         "subnets": [
             {
@@ -465,7 +816,14 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
     return "networks", (network.name, json.dumps(body))
 
 
+def _allocation_row(row: Allocation) -> tuple[str, tuple[Any, ...]]:
+    address, last = row.address, row.last or row.address
+    place = (row.segment, address.version, address.packed, last.packed, row.network, row.kind, row.owner)
+    return "allocations", (*place, row.description, row.since, row.expires, row.cooling)
+
+
 _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
+    HostSetting: lambda row: ("settings", (row.name, json.dumps(row.value))),
     Network: _network_row,
     Parent: lambda row: ("parents", (row.name, row.base, row.vlan_id)),
     MadeNamespace: lambda row: ("namespaces", (row.name, row.cookie, row.boot_id)),
@@ -484,8 +842,17 @@ _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
             row.start_time,
         ),
     ),
-    Allocation: lambda row: (
-        "allocations",
-        (row.segment, row.family, row.address.packed, row.network, row.kind, row.owner, row.description),
-    ),
+    Allocation: _allocation_row,
+    Held: lambda line: ("history", (*_allocation_row(line.row)[1][:9], line.until)),
 }
+
+# Table, columns, and what makes a row of them: for salvage.
+_BUILDERS: tuple[tuple[str, str, Callable[[Sequence[Any]], Any]], ...] = (
+    ("settings", "name, value", lambda row: HostSetting(row[0], json.loads(row[1]))),
+    ("networks", "name, body", lambda row: _network(row[0], json.loads(row[1]))),
+    ("parents", "name, base, vlan_id", lambda row: Parent(*row)),
+    ("namespaces", "name, cookie, boot_id", lambda row: MadeNamespace(*row)),
+    ("endpoints", _ENDPOINT_COLUMNS, _endpoint),
+    ("allocations", _COLUMNS, _allocation),
+    ("history", _HISTORY_COLUMNS, _past),
+)

@@ -65,6 +65,11 @@ options:
       - Whether this endpoint carries the default route of its namespace. If left out, it is decided when the endpoint is made,
         and kept - V(true) unless the namespace has a default route by then; the first in a list wins.
     type: bool
+  keep:
+    description:
+      - With O(state=absent), whether its addresses stay held for the endpoint, so that it gets them again when it comes back.
+        They are released by O(state=absent) without it. Beside O(endpoints) it is that of those that have none.
+    type: bool
   state:
     description:
       - Whether the endpoint is to be there. V(present) if left out. Beside O(endpoints) it is the state of those that have none.
@@ -108,6 +113,9 @@ options:
         type: str
       default_route:
         description: See O(default_route).
+        type: bool
+      keep:
+        description: See O(keep).
         type: bool
       state:
         description: See O(state).
@@ -160,6 +168,13 @@ EXAMPLES = r"""
     name: web2
     network: ipvlan20
     state: absent
+
+- name: Take one away for a while; its address waits for it
+  netops.underlay.vlan_endpoint:
+    name: web1
+    network: ipvlan20
+    state: absent
+    keep: true
 """
 
 RETURN = r"""
@@ -214,6 +229,7 @@ OPTIONS = {
     "mac_address": {"type": "str"},
     "ifname": {"type": "str"},
     "default_route": {"type": "bool"},
+    "keep": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }
 

@@ -13,7 +13,8 @@ author:
 description:
   - Gives addresses of a network to owners that are no endpoints of it, such as virtual machines, appliances and virtual IPs, so
     that no endpoint gets them.
-  - The owner is the key. The same owner has the same address on every run until it is released.
+  - The owner is the key. The same owner has the same address on every run until it is released or expires.
+  - Also puts the store right - it releases what dead endpoints hold, and takes back what it can where the store was damaged.
 extends_documentation_fragment:
   - netops.underlay.underlay
   - netops.underlay.underlay.managing
@@ -28,8 +29,9 @@ options:
     type: str
   address:
     description:
-      - The address. If left out, the next free one.
-      - With O(state=absent) the address that is released, if the owner holds it.
+      - The address, or a range of them that nobody else is to get, as V(10.0.0.10-10.0.0.50) or V(10.0.0.64/28). If left out, the
+        next free address.
+      - With O(state=absent) what is released, if the owner holds it.
     type: str
   family:
     description:
@@ -40,12 +42,25 @@ options:
     description:
       - What the address is for, in one line.
     type: str
+  expires:
+    description:
+      - Until when it is held; from then on it is free. A time such as V(2027-01-01T00:00:00Z) (UTC where it names no zone), or a
+        duration from when the owner got it, as V(90s), V(30m), V(12h), V(7d) or V(2w), or V(never).
+      - If left out, it stays as it is; for an address that is new it is V(never). A time that has passed means that nothing is
+        held, with a warning.
+    type: str
   state:
     description:
-      - Whether the owner is to hold the address. V(present) if left out. Beside O(addresses) it is the state of those that have
-        none.
+      - V(present), which it is if left out, and V(absent) say whether the owner is to hold the address. Beside O(addresses) it is
+        the state of those that have none.
+      - V(reconciled) releases what is held by endpoints of O(network), or of all, whose namespaces are proven to be no more - made
+        before the host last started, or gone. It looks twice, a second apart, and once more right before. An endpoint that is
+        merely not seen, and addresses held by owners, stay. After a restart of the host let the tasks that attach endpoints run
+        first.
+      - V(recovered) puts a new store in the place of a damaged one, which is kept beside it. What can still be read of it is
+        taken over, and what the kernel shows of endpoints, their addresses and their parents. Nothing is done to a sound store.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, reconciled, recovered]
   addresses:
     description:
       - The addresses, each with the options above.
@@ -69,8 +84,11 @@ options:
       description:
         description: See O(description).
         type: str
+      expires:
+        description: See O(expires).
+        type: str
       state:
-        description: See O(state).
+        description: V(present) or V(absent), see O(state).
         type: str
         choices: [present, absent]
 seealso:
@@ -102,16 +120,35 @@ EXAMPLES = r"""
       - owner: vip
         address: 192.168.20.60
 
+- name: A range for the storage team until the end of the year
+  netops.underlay.vlan_ipam:
+    network: ipvlan20
+    owner: storage
+    address: 192.168.20.100-192.168.20.120
+    description: iSCSI migration
+    expires: "2027-01-01T00:00:00Z"
+
 - name: Release one
   netops.underlay.vlan_ipam:
     network: ipvlan20
     owner: printer
     state: absent
+
+- name: Release what endpoints hold that died with their namespaces
+  netops.underlay.vlan_ipam:
+    network: ipvlan20
+    state: reconciled
+
+- name: Go on after the store was damaged
+  netops.underlay.vlan_ipam:
+    state: recovered
 """
 
 RETURN = r"""
 addresses:
-  description: The addresses of the task as they are now (in check mode, as they would be), in their order.
+  description:
+    - The addresses of the task as they are now (in check mode, as they would be), in their order.
+    - With O(state=reconciled) those that were released, with O(state=recovered) all that are held.
   returned: success
   type: list
   elements: dict
@@ -142,14 +179,17 @@ OPTIONS = {
     "address": {"type": "str"},
     "family": {"type": "str", "choices": ["ipv4", "ipv6"]},
     "description": {"type": "str"},
+    "expires": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }
+WHOLE = {"state": {"type": "str", "choices": ["present", "absent", "reconciled", "recovered"]}}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
+            **WHOLE,
             "addresses": {
                 "type": "list",
                 "elements": "dict",

@@ -101,6 +101,12 @@ options:
     description:
       - Words of your own, kept with the network.
     type: dict
+  cooldown:
+    description:
+      - Seconds for which a released address rests before another owner gets it; its old owner gets it back at once. V(0) if
+        left out for a network that is made.
+      - Caches of neighbours and firewalls then do not lead to the new owner what was meant for the old one.
+    type: int
   force:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
@@ -174,6 +180,9 @@ options:
       labels:
         description: See O(labels).
         type: dict
+      cooldown:
+        description: See O(cooldown).
+        type: int
       force:
         description: See O(force).
         type: bool
@@ -181,6 +190,29 @@ options:
         description: See O(state).
         type: str
         choices: [present, absent]
+  default_address_pools:
+    description:
+      - What the subnets of networks are cut from that name none. It is a setting of the host, kept from then on; it may also be
+        the only option of a task. An empty list goes back to the pools of the collection.
+      - Subnets that networks already have stay. A family of which no pool is given has those of the collection - 172.18.0.0/16 to
+        172.31.0.0/16, then 192.168.0.0/16 in blocks of /20; for IPv6 a unique local /48 of this host in blocks of /64.
+      - A block is never taken that overlaps a route of the host, a name server of it or another network.
+    type: list
+    elements: dict
+    suboptions:
+      base:
+        description: The pool, for example V(10.200.0.0/16).
+        type: str
+        required: true
+      size:
+        description: Prefix length of the subnets cut from it, for example V(24).
+        type: int
+        required: true
+  history_days:
+    description:
+      - How many days it is remembered who held which address; see M(netops.underlay.vlan_ipam_info). It is a setting of the host,
+        kept from then on; V(90) as long as none is given. It may also be the only option of a task.
+    type: int
   purge:
     description:
       - Removes every network of ours that is not in O(networks). Those with endpoints only with O(force).
@@ -233,6 +265,21 @@ EXAMPLES = r"""
           - subnet: 2001:db8:abc6::/64
     purge: true
 
+- name: A network in which a released address rests for an hour
+  netops.underlay.vlan_network:
+    name: vlan40
+    parent: eth0.40
+    cooldown: 3600
+
+- name: Where subnets come from that nobody names, and how long it is remembered who had an address
+  netops.underlay.vlan_network:
+    default_address_pools:
+      - base: 10.200.0.0/16
+        size: 24
+      - base: fd00:db8::/48
+        size: 64
+    history_days: 365
+
 - name: Take a network away
   netops.underlay.vlan_network:
     name: vlan10
@@ -264,6 +311,7 @@ networks:
           ip_range: null
           aux_addresses: {}
       labels: {}
+      cooldown: 0
       state: present
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -308,9 +356,11 @@ OPTIONS = {
     },
     "mtu": {"type": "int"},
     "labels": {"type": "dict"},
+    "cooldown": {"type": "int"},
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }
+POOL = {"base": {"type": "str", "required": True}, "size": {"type": "int", "required": True}}
 
 
 def main() -> None:
@@ -322,6 +372,8 @@ def main() -> None:
                 "elements": "dict",
                 "options": {**OPTIONS, "name": {"type": "str", "required": True}},
             },
+            "default_address_pools": {"type": "list", "elements": "dict", "options": POOL},
+            "history_days": {"type": "int"},
             "purge": {"type": "bool", "default": False},
             "purge_all": {"type": "bool", "default": False},
             **run.COMMON_OPTIONS,

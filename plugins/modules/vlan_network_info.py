@@ -60,7 +60,17 @@ networks:
           ip_range: null
           aux_addresses: {}
       labels: {}
+      cooldown: 0
       state: present
+settings:
+  description: The settings of the host; an empty list of pools means those of the collection.
+  returned: success
+  type: dict
+  sample:
+    default_address_pools:
+      - base: 10.200.0.0/16
+        size: 24
+    history_days: 90
 """
 
 from ansible.module_utils.basic import AnsibleModule

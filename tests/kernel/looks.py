@@ -101,13 +101,14 @@ def names() -> set[str]:
 
 
 def rows(host: Host) -> dict[str, list[Any]]:
-    """Every row of every table of the store; none where there is no store."""
+    """Every row of every table of the store but its log, ``history``; none where there is no store."""
     path = host.state_dir / "store.sqlite"
     if not path.exists():
         return {}
     with sqlite3.connect(path) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found = {name: sorted(map(repr, connection.execute(f"SELECT * FROM {name}"))) for name in tables}
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        kept = sorted(tables - {"history"})
+        found = {name: sorted(map(repr, connection.execute(f"SELECT * FROM {name}"))) for name in kept}
     connection.close()
     return {name: lines for name, lines in found.items() if lines}
 

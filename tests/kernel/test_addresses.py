@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import store
+
 from .conftest import command
 
 NET = {
@@ -78,3 +81,126 @@ def test_info_shows_what_the_kernel_shows_and_nothing_is_an_empty_list(host):
     command("ip", "netns", "del", "web1")
     [shown] = host.run("vlan_endpoint_info")["endpoints"]
     assert (shown["state"], shown["ipv4"]["address"]) == ("waiting", "192.168.20.2")
+
+
+# --- how long an address is held ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, as the store sees it: a list of one number."""
+    time = [1_800_000_000]  # 2027-01-15T08:00:00Z
+    monkeypatch.setattr(store, "clock", lambda: time[0])
+    return time
+
+
+def test_an_endpoint_that_is_kept_finds_its_address_again(host):
+    host.network("net", **NET)
+    host.endpoint("web1", "net")
+    host.run("vlan_endpoint", name="web1", network="net", state="absent", keep=True)
+    assert "web1" not in host.namespaces()
+    assert not host.run("vlan_endpoint", name="web1", network="net", state="absent", keep=True)["changed"]
+    host.endpoint("web2", "net")
+    assert host.addresses("eth0", "web2") == ["192.168.20.4/24"]
+    host.run("vlan_endpoint", name="web2", network="net", state="absent")
+    assert "held by 1 owner (web1)" in host.refused("vlan_network", name="net", state="absent")
+    host.endpoint("web1", "net")
+    assert host.addresses("eth0", "web1") == ["192.168.20.2/24"]
+    host.run("vlan_endpoint", name="web1", network="net", state="absent", keep=True)
+    released = host.run("vlan_endpoint", name="web1", network="net", state="absent")
+    assert [(action["action"], action["name"]) for action in released["actions"]] == [("release", "192.168.20.2")]
+    host.run("vlan_network", name="net", state="absent")
+
+
+def test_ranges_are_nobodys_until_they_expire(host, clock):
+    host.network("net", parent="eth0.20", ipam_config=[{"subnet": "192.168.20.0/24", "ip_range": "192.168.20.64/28"}])
+    ranges = [
+        {"owner": "storage", "address": "192.168.20.64-192.168.20.70", "description": "iSCSI", "expires": "2h"},
+        {"owner": "lab", "address": "192.168.20.72/30", "expires": "2027-01-15 09:00:00+00:00"},
+    ]
+    rows = host.run("vlan_ipam", network="net", addresses=ranges)["addresses"]
+    assert [(row["address"], row["expires"]) for row in rows] == [
+        ("192.168.20.64-192.168.20.70", "2027-01-15T10:00:00Z"),
+        ("192.168.20.72-192.168.20.75", "2027-01-15T09:00:00Z"),
+    ]
+    clock[0] += 60
+    assert not host.run("vlan_ipam", network="net", addresses=ranges)["changed"], "a duration counts from the beginning"
+    host.run("vlan_endpoint", network="net", endpoints=[{"name": name, "netns": name} for name in ("a", "b")])
+    assert host.addresses("eth0", "a") + host.addresses("eth0", "b") == ["192.168.20.71/24", "192.168.20.76/24"]
+    refusal = host.refused("vlan_endpoint", name="c", network="net", netns="c", ipv4_address="192.168.20.66")
+    assert "held by owner 'storage' of network 'net', which holds 192.168.20.64-192.168.20.70" in refusal
+    clock[0] += 3 * 3600
+    predicted = host.run("vlan_endpoint", check=True, name="c", network="net", netns="c")
+    assert predicted["endpoints"][0]["ipv4"]["address"] == "192.168.20.64"
+    host.endpoint("c", "net")
+    assert host.addresses("eth0", "c") == ["192.168.20.64/24"]
+    [line] = [line for line in host.run("vlan_ipam_info", history=True)["history"] if line["owner"] == "lab"]
+    assert (line["since"], line["until"]) == ("2027-01-15T08:00:00Z", "2027-01-15T09:00:00Z")
+
+
+def test_a_released_address_rests(host, clock):
+    subnets = [{"subnet": "192.168.20.0/24"}, {"subnet": "2001:db8:20::/64"}]
+    host.network("net", parent="eth0.20", ipam_config=subnets, cooldown=3600)
+    host.endpoint("web1", "net")
+    host.run("vlan_endpoint", name="web1", network="net", state="absent")
+    refusal = host.refused("vlan_endpoint", name="web2", network="net", netns="web2", ipv4_address="192.168.20.2")
+    assert "it is cooling until 2027-01-15T09:00:00Z, since endpoint 'web1' of network 'net' left it" in refusal
+    host.endpoint("web2", "net")
+    assert host.addresses("eth0", "web2") == ["192.168.20.3/24", "2001:db8:20::3/64"]
+    info = host.run("vlan_ipam_info", network="net")
+    states = {(row["owner"], row["state"]) for row in info["addresses"] if row["kind"] == "endpoint"}
+    assert states == {("web1", "cooling"), ("web2", "present")}
+    numbers = {use["family"]: use for use in info["subnets"]}
+    assert [(use["size"], use["held"], use["cooling"]) for use in numbers.values()] == [(253, 1, 1), (2**64 - 2, 1, 1)]
+    assert all(u["held"] + u["reserved"] + u["cooling"] + u["free"] == u["size"] for u in numbers.values())
+    host.endpoint("web1", "net")
+    assert host.addresses("eth0", "web1") == ["192.168.20.2/24", "2001:db8:20::2/64"], "its old owner has it at once"
+    host.run("vlan_endpoint", name="web1", network="net", state="absent")
+    clock[0] += 3601
+    host.endpoint("web3", "net")
+    assert host.addresses("eth0", "web3") == ["192.168.20.2/24", "2001:db8:20::2/64"]
+
+
+def test_who_had_an_address_when(host, clock):
+    host.network("net", **NET)
+    for name in ("web1", "web2"):
+        host.endpoint(name, "net", ipv4_address="192.168.20.7")
+        clock[0] += 86400
+        if name == "web1":
+            host.run("vlan_endpoint", name=name, network="net", state="absent")
+    asked = {"history": True, "address": "192.168.20.7"}
+    found = host.run("vlan_ipam_info", **asked)["history"]
+    assert [(line["owner"], line["since"], line["until"]) for line in found] == [
+        ("web1", "2027-01-15T08:00:00Z", "2027-01-16T08:00:00Z"),
+        ("web2", "2027-01-16T08:00:00Z", None),
+    ]
+    clock[0] += 30 * 86400
+    host.run("vlan_network", history_days=7)
+    assert not host.run("vlan_network", history_days=7)["changed"]
+    host.run("vlan_ipam", network="net", owner="x")  # what is too old goes with the next write
+    assert [line["owner"] for line in host.run("vlan_ipam_info", **asked)["history"]] == ["web2"]
+
+
+def test_the_default_pools_of_the_host(host):
+    pools = [{"base": "10.200.0.0/16", "size": 24}, {"base": "fd00:db8::/48", "size": 64}]
+    command("ip", "link", "set", "eth0", "up")
+    command("ip", "route", "add", "10.200.0.0/24", "dev", "eth0")
+    command("ip", "route", "add", "10.200.1.0/25", "dev", "eth0", "table", "100")
+    with open("/etc/resolv.conf", "w", encoding="ascii") as file:
+        file.write("nameserver 10.200.2.53\n")
+    predicted = host.run("vlan_network", check=True, default_address_pools=pools)
+    assert host.run("vlan_network", default_address_pools=pools)["actions"] == predicted["actions"] != []
+    assert not host.run("vlan_network", default_address_pools=pools)["changed"]
+    asked = [{"name": name, "parent": "eth0.20", "enable_ipv6": True} for name in ("one", "two")]
+    made = host.run("vlan_network", networks=asked)["networks"]
+    assert [[config["subnet"] for config in item["ipam_config"]] for item in made] == [
+        ["10.200.3.0/24", "fd00:db8::/64"],
+        ["10.200.4.0/24", "fd00:db8:0:1::/64"],
+    ]
+    assert host.run("vlan_network_info")["settings"] == {"default_address_pools": pools, "history_days": 90}
+    assert not host.run("vlan_network", networks=asked)["changed"]
+    assert "default_address_pools[0]: size 15 is not a prefix length" in host.refused(
+        "vlan_network", default_address_pools=[{"base": "10.200.0.0/16", "size": 15}]
+    )
+    host.run("vlan_network", networks=[], purge=True, purge_all=True, default_address_pools=[])
+    command("ip", "route", "del", "10.200.1.0/25", "dev", "eth0", "table", "100")

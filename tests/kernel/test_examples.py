@@ -46,4 +46,5 @@ def test_samples_have_the_keys_that_are_returned(host, name):
     result = host.run(name, **params.get(name, {}))
     for key, entry in yaml.safe_load(module.RETURN).items():
         if "sample" in entry and result.get(key):
-            assert set(result[key][0]) == set(entry["sample"][0]), (name, key)
+            found, sample = (x[0] if isinstance(x, list) else x for x in (result[key], entry["sample"]))
+            assert set(found) == set(sample), (name, key)

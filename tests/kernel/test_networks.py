@@ -146,7 +146,10 @@ def test_one_vlan_under_two_names_is_refused_by_the_name_it_has(host: Host) -> N
 
 
 def test_what_looks_like_ours_but_is_not_in_the_store_is_left_alone(host: Host) -> None:
-    """A link without our mark is used; one with our mark but without a row is somebody's, too."""
+    """A link without our mark is used; one with our mark but without a row is somebody's, too. (With no store at all it
+    would be taken back.)"""
+    host.network("first")
+    host.network("first", state="absent")
     batch(
         "link add link eth0 name eth0.10 type vlan id 10\nlink set eth0.10 up\n"
         "link add link eth0 name eth0.20 type vlan id 20\n"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.netops.underlay.plugins.module_utils.store import SCHEMA_VERSION
 
 from . import looks
 from .conftest import Host, batch, build_trunk, command, sweep
@@ -585,7 +586,10 @@ def fresh(world: World, tmp_path: Path) -> Iterator[Host]:
 ON_ETH0 = {"parent": "eth0", **NET}
 
 
-@pytest.mark.parametrize("pragma", ["user_version = 2", "user_version = 0", "application_id = 1"])
+NEWER = SCHEMA_VERSION + 1
+
+
+@pytest.mark.parametrize("pragma", [f"user_version = {NEWER}", "user_version = 0", "application_id = 1"])
 def test_a_store_that_another_version_wrote(fresh: Host, pragma: str) -> None:
     fresh.network("x", **ON_ETH0)
     path = fresh.state_dir / "store.sqlite"
@@ -593,7 +597,10 @@ def test_a_store_that_another_version_wrote(fresh: Host, pragma: str) -> None:
         connection.execute(f"PRAGMA {pragma}")
     connection.close()
     words = [str(path), "move it away"] if "application" in pragma else [str(path), "version of netops.underlay"]
-    words += {"user_version = 2": ["a newer", "schema 2"], "user_version = 0": ["an older", "schema 0"]}.get(pragma, [])
+    words += {
+        f"user_version = {NEWER}": ["a newer", f"schema {NEWER}"],
+        "user_version = 0": ["an older", "schema 0"],
+    }.get(pragma, [])
     looks.refused(fresh, NETWORK, *words, name="x", state="absent")
     looks.refused(fresh, ENDPOINT, *words, name="x", network="x", netns="x")
     looks.refused(fresh, IPAM, *words, owner="x", network="x")

@@ -154,22 +154,24 @@ def free_of(
     networks: Iterable[Network], allocations: Iterable[Allocation]
 ) -> dict[tuple[str, int, int, int], list[tuple[int, int]]]:
     """What the store would say is free in each range, told from the allocations alone."""
-    taken: dict[tuple[str, int], set[int]] = {}
+    taken: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for row in allocations:
-        taken.setdefault((row.segment, row.family), set()).add(int(row.address))
+        taken.setdefault((row.segment, row.family), []).append(row.bounds)
     found = {}
     for net in networks:
         for item in net.subnets:
-            first, last = item.bounds()
-            place = (net.parent, item.family, first, last)
-            intervals, start = [], first
-            for number in sorted(taken.get((net.parent, item.family), ())):
-                if not first <= number <= last:
-                    continue
-                if number > start:
-                    intervals.append((start, number - 1))
-                start = number + 1
-            found[place] = intervals + ([(start, last)] if start <= last else [])
+            start, last = item.bounds()
+            place = (net.parent, item.family, start, last)
+            intervals = []
+            for low, high in sorted(taken.get((net.parent, item.family), ())):
+                if low > start:
+                    intervals.append((start, min(low - 1, last)))
+                start = max(start, high + 1)
+                if start > last:
+                    break
+            found[place] = [pair for pair in intervals if pair[0] <= pair[1]] + (
+                [(start, last)] if start <= last else []
+            )
     return found
 
 
@@ -283,7 +285,14 @@ def _keep(tables: dict[type, dict[Any, Any]], kernel: _Kernel, step: Any) -> Non
         table.pop(key, None)
         return
     if isinstance(row, Allocation):
-        assert key not in table, f"{row.address} has two owners"
+        assert all(
+            other.key == row.key and other.bounds == row.bounds
+            for other in table.values()
+            if other.segment == row.segment
+            and other.family == row.family
+            and other.bounds[0] <= row.bounds[1]
+            and row.bounds[0] <= other.bounds[1]
+        ), f"{row.text} has two owners"
     if isinstance(step, Settle):
         if isinstance(row, Endpoint):
             there = kernel.space_of(row.target)

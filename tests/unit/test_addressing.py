@@ -210,31 +210,100 @@ def test_gateway_and_auxiliary_addresses_are_set_aside_by_name():
 # --- pools ----------------------------------------------------------------------------------------------------
 
 
-def test_the_default_pools_begin_as_documented():
-    blocks = [str(block) for block in itertools.islice(addressing.pool_blocks(addressing.DEFAULT_IPV4_POOLS), 16)]
-    assert blocks == [
+POOLS = addressing.DEFAULT_IPV4_POOLS
+BLOCKS = [block for base, size in POOLS for block in base.subnets(new_prefix=size)]
+
+
+def test_the_default_pools_are_as_documented():
+    assert [str(block) for block in BLOCKS[:16]] == [
         *(f"172.{second}.0.0/16" for second in range(18, 32)),
         "192.168.0.0/20",
         "192.168.16.0/20",
     ]
+    assert len(BLOCKS) == 14 + 16
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(BLOCKS, 2))
 
 
-def test_the_default_pools_hold_thirty_blocks_and_no_more():
-    blocks = list(addressing.pool_blocks(addressing.DEFAULT_IPV4_POOLS))
-    assert len(blocks) == 14 + 16
-    assert str(blocks[-1]) == "192.168.240.0/20"
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(blocks, 2))
+def test_the_first_free_block_is_the_first():
+    assert str(addressing.first_free_block(POOLS, [])) == "172.18.0.0/16"
 
 
 @given(st.lists(networks, max_size=40))
 def test_the_first_free_block_overlaps_nothing_used_and_all_before_it_do(used):
-    blocks = list(addressing.pool_blocks(addressing.DEFAULT_IPV4_POOLS))
-    found = addressing.first_free_block(addressing.DEFAULT_IPV4_POOLS, iter(used))
+    found = addressing.first_free_block(POOLS, iter(used))
 
     def is_used(block):
         return any(other.version == 4 and block.overlaps(other) for other in used)
 
-    assert found == next((block for block in blocks if not is_used(block)), None)
+    assert found == next((block for block in BLOCKS if not is_used(block)), None)
+
+
+def test_a_pool_of_countless_blocks_is_not_walked():
+    pools = [(ip_network("fd00::/8"), 64)]
+    assert str(addressing.first_free_block(pools, [ip_network("fd00::/9")])) == "fd80::/64"
+    assert addressing.first_free_block(pools, [ip_network("fc00::/7")]) is None
+    assert str(addressing.first_free_block([(ip_network("::/16"), 64)], [])) == "::/64"
+
+
+def test_a_pool_of_the_user():
+    assert addressing.parse_pool("10.200.0.0/16", 24) == (ip_network("10.200.0.0/16"), 24)
+    assert addressing.parse_pool("10.200.0.0/16", 16) == (ip_network("10.200.0.0/16"), 16)
+    assert addressing.parse_pool("fd00:db8::/48", 64) == (ip_network("fd00:db8::/48"), 64)
+
+
+@pytest.mark.parametrize(
+    ("base", "size", "text"),
+    [
+        ("10.200.0.0/16", 15, "size 15 is not a prefix length between 16 (the base's) and 30"),
+        ("10.200.0.0/16", 31, "size 31 is not a prefix length between 16 (the base's) and 30"),
+        ("fd00:db8::/48", 127, "size 127 is not a prefix length between 48 (the base's) and 126"),
+        ("10.200.0.1/16", 24, "base '10.200.0.1/16' has host bits set; the network is 10.200.0.0/16"),
+        ("224.0.0.0/8", 24, "'224.0.0.0/8' cannot be used: these are multicast addresses"),
+        ("pool", 24, "'pool' has no prefix length; write it as 192.168.20.0/24"),
+    ],
+)
+def test_a_bad_pool_is_refused(base, size, text):
+    with pytest.raises(ValueError) as error:
+        addressing.parse_pool(base, size)
+    assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("10.0.0.10", "10.0.0.10", None),
+        ("10.0.0.10-10.0.0.50", "10.0.0.10", "10.0.0.50"),
+        ("10.0.0.10 - 10.0.0.50", "10.0.0.10", "10.0.0.50"),
+        ("10.0.0.10-10.0.0.10", "10.0.0.10", None),
+        ("10.0.0.64/28", "10.0.0.64", "10.0.0.79"),
+        ("10.0.0.64/32", "10.0.0.64", None),
+        ("2001:db8::1000-2001:db8::1fff", "2001:db8::1000", "2001:db8::1fff"),
+        ("2001:db8:0:0:8000::/65", "2001:db8::8000:0:0:0", "2001:db8::ffff:ffff:ffff:ffff"),
+    ],
+)
+def test_one_address_or_several(text, first, last):
+    assert addressing.parse_addresses(text) == (ip_address(first), last and ip_address(last))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("10.0.0.50-10.0.0.10", "is not a range: the first address comes first, and both are of one family"),
+        ("10.0.0.50-2001:db8::1", "is not a range: the first address comes first, and both are of one family"),
+        ("10.0.0.1/24", "is not a block of addresses (10.0.0.1/24 has host bits set)"),
+        ("10.0.0.1-50", "'50' is not an IP address"),
+        ("10.0.0.1-", "'' is not an IP address"),
+        ("10.0.0.1-10.0.0.2-10.0.0.3", "'10.0.0.2-10.0.0.3' is not an IP address"),
+        ("10.0.0.0/33", "is not a block of addresses"),
+        ("fe80::1%eth0-fe80::2%eth0", "has a zone id"),
+        ("web", "'web' is not an IP address"),
+        ("", "'' is not an IP address"),
+    ],
+)
+def test_what_is_no_address_and_no_range_is_refused(text, reason):
+    with pytest.raises(ValueError) as error:
+        addressing.parse_addresses(text)
+    assert reason in str(error.value)
 
 
 def test_full_pools_have_no_free_block():

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ def test_nothing_below_the_modules_knows_ansible():
     assert importers("ansible") == set()
 
 
+def test_what_filters_share_knows_no_ansible():
+    tree = ast.parse((PLUGINS / "plugin_utils" / "takeover.py").read_text())
+    assert not [full for full in imported(tree) if full.split(".")[0] == "ansible"]
+
+
 def test_modules_import_ansible_and_the_road_alone():
     for name, text in MODULES.items():
         below = own_imports(ast.parse(text))
@@ -91,7 +97,9 @@ def test_what_is_pure_reaches_neither_kernel_nor_store(name):
     assert not reach(name) & {"netlink", "namespaces", "store", "observe", "apply", "run"}
 
 
-@pytest.mark.parametrize("name", ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "result"])
+@pytest.mark.parametrize(
+    "name", ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "audit", "result"]
+)
 def test_what_plans_does_nothing_itself(name):
     assert not GRAPH[name] & {"netlink", "namespaces", "store", "apply", "run"}
     outside = {full.split(".")[0] for full in imported(UTILS[name])} - {"ansible_collections", "__future__"}
@@ -221,14 +229,16 @@ def test_documentation_and_argument_spec_agree(name, monkeypatch):
 def test_the_list_takes_what_one_item_takes(name, monkeypatch):
     options = argument_spec(name, monkeypatch)
     plural = {"vlan_network": "networks", "vlan_endpoint": "endpoints", "vlan_ipam": "addresses"}[name]
-    common = {plural, "purge", "purge_all", "state_dir", "lock_timeout"}
+    common = {plural, "purge", "purge_all", "state_dir", "lock_timeout", "default_address_pools", "history_days"}
     item = options[plural]["options"]
     assert set(item) == set(options) - common
     required = [option for option, value in item.items() if value.get("required")]
     assert required == ["owner" if name == "vlan_ipam" else "name"]
     assert not any(options[option].get("required") for option in options)
-    assert {option: {**value, "required": False} for option, value in item.items()} == {
-        option: {**options[option], "required": False} for option in item
+    # A few states are about the whole store, not about an item.
+    assert {"present", "absent"} == set(item["state"]["choices"]) <= set(options["state"]["choices"])
+    assert {option: {**value, "required": False} for option, value in item.items() if option != "state"} == {
+        option: {**options[option], "required": False} for option in item if option != "state"
     }
 
 
@@ -259,3 +269,12 @@ def unknown(given: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) 
         if "suboptions" in options[name]:
             for item in value:
                 unknown(item, options[name]["suboptions"])
+
+
+def test_the_tests_that_the_guarantees_name_exist():
+    root = PLUGINS.parent
+    named = re.findall(r"`(unit|kernel)/(\w+\.py)::(\w+)`", (root / "docs" / "guarantees.md").read_text())
+    assert len(named) > 20
+    for folder, file, name in named:
+        text = (root / "tests" / folder / file).read_text()
+        assert f"def {name}(" in text, f"{file}::{name}"

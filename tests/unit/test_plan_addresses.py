@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import plan_addresses
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
-from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Allocation
+from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Allocation, moment
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
-from ansible_collections.netops.underlay.plugins.module_utils.spec import AddressSpec
+from ansible_collections.netops.underlay.plugins.module_utils.spec import AddressSpec, Expiry
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Plan, Put
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,8 +92,8 @@ def test_another_address_for_an_owner_releases_the_old_one():
     found, outcomes = plan(observed, ask("vm", "192.168.20.6"))
     assert outcomes == ["192.168.20.6"]
     assert found.actions == (
-        Action("allocate", "address", "192.168.20.6", owner_change(None, "vm")),
         Action("release", "address", "192.168.20.2", owner_change("vm", None)),
+        Action("allocate", "address", "192.168.20.6", owner_change(None, "vm")),
     )
     assert [str(row.address) for row in carried_out(observed, found).allocations] == ["192.168.20.6"]
 
@@ -199,3 +200,97 @@ def test_any_run_is_refused_or_leaves_nothing_for_the_next(runs):
         assert plan(observed, *specs) == (Plan(), outcomes)
         keys = [(row.owner, row.family) for row in observed.allocations]
         assert len(set(keys)) == len(keys)
+
+
+# --- ranges, swaps, time --------------------------------------------------------------------------------------
+
+
+def block(owner: str, first: str, last: str, **fields: Any) -> AddressSpec:
+    return replace(ask(owner, first, **fields), last=ip_address(last))
+
+
+def words(found: Plan) -> list[tuple[str, str]]:
+    return [(action.action, action.name) for action in found.actions]
+
+
+WIDE = network("vlan20", "192.168.20.0/24")
+
+
+@pytest.mark.parametrize("cooldown", [0, 60])
+def test_a_range_is_one_allocation_and_can_change(cooldown):
+    observed = after(seen(replace(WIDE, cooldown=cooldown)), block("x", "192.168.20.10", "192.168.20.19"))
+    assert [row.text for row in observed.allocations] == ["192.168.20.10-192.168.20.19"]
+    assert plan(observed, block("x", "192.168.20.10", "192.168.20.19"))[0] == Plan()
+    assert plan(observed, ask("x"))[0] == Plan(), "left out, it is what the owner has"
+    wider = block("x", "192.168.20.10", "192.168.20.29")
+    found, _outcomes = plan(observed, wider)
+    assert words(found) == [
+        ("release", "192.168.20.10-192.168.20.19"),
+        ("allocate", "192.168.20.10-192.168.20.29"),
+    ]
+    changed = carried_out(observed, found)
+    assert [row.text for row in changed.allocations] == ["192.168.20.10-192.168.20.29"]
+    assert plan(changed, wider)[0] == Plan()
+    found, outcomes = plan(changed, replace(ask("y")))
+    assert outcomes == ["192.168.20.2"]
+
+
+def test_a_range_that_is_held_otherwise_is_not_released():
+    observed = after(seen(WIDE), block("x", "192.168.20.10", "192.168.20.19"))
+    assert refusal(observed, gone("x", "192.168.20.10")) == (
+        "owner 'x': owner 'x' holds 192.168.20.10-192.168.20.19 in network 'vlan20', not 192.168.20.10; leave address "
+        "out to release what it holds"
+    )
+    assert words(plan(observed, gone("x"))[0]) == [("release", "192.168.20.10-192.168.20.19")]
+
+
+def test_two_owners_change_places_in_one_task():
+    observed = after(seen(WIDE), ask("x", "192.168.20.5"), ask("y", "192.168.20.6"))
+    for specs in (
+        [ask("x", "192.168.20.6"), ask("y", "192.168.20.5")],
+        [ask("y", "192.168.20.5"), ask("x", "192.168.20.6")],
+    ):
+        changed = after(observed, *specs)
+        assert {row.owner: str(row.address) for row in changed.allocations} == {
+            "x": "192.168.20.6",
+            "y": "192.168.20.5",
+        }
+    rests = replace(observed, networks={"vlan20": replace(WIDE, cooldown=60)})
+    assert "it is cooling until" in refusal(rests, ask("x", "192.168.20.6"), ask("y", "192.168.20.5"))
+
+
+def test_what_is_released_cools_where_the_network_says_so():
+    observed = replace(after(seen(replace(WIDE, cooldown=60)), ask("x")), now=1000)
+    found, _outcomes = plan(observed, gone("x"))
+    [row] = observed.allocations
+    assert found.before == (Drop(row), Put(row._replace(cooling=True, expires=1060)))
+    cooled = carried_out(observed, found)
+    assert plan(cooled, gone("x"))[0] == Plan()
+    assert plan(cooled, ask("y"))[1] == ["192.168.20.3"]
+    found, outcomes = plan(cooled, ask("x"))
+    assert (words(found), outcomes) == ([("allocate", "192.168.20.2")], ["192.168.20.2"])
+    assert [item.cooling for item in carried_out(cooled, found).allocations] == [False]
+
+
+def test_an_end_is_kept_changed_and_taken_away():
+    start = replace(seen(WIDE), now=1000)
+    observed = after(start, ask("x", expires=Expiry(after=100)))
+    assert [(row.since, row.expires) for row in observed.allocations] == [(1000, 1100)]
+    later = replace(observed, now=1050)
+    assert plan(later, ask("x", expires=Expiry(after=100)))[0] == Plan()
+    assert plan(later, ask("x"))[0] == Plan()
+    for expires, end in ((Expiry(after=200), 1200), (Expiry(at=5000), 5000), (Expiry(), None)):
+        found, _outcomes = plan(later, ask("x", expires=expires))
+        change = {"expires": {"before": "1970-01-01T00:18:20Z", "after": moment(end)}}
+        assert [(action.action, action.changes) for action in found.actions] == [("change", change)]
+        assert [row.expires for row in carried_out(later, found).allocations] == [end]
+
+
+def test_an_end_that_has_passed_holds_nothing_and_says_so():
+    now = replace(seen(WIDE), now=1000)
+    found, outcomes = plan(now, ask("x", expires=Expiry(at=1000)))
+    assert (found.actions, found.before, outcomes) == ((), (), [None])
+    assert found.warnings == ("owner 'x': expires 1970-01-01T00:16:40Z has passed, so nothing is held for this owner",)
+    observed = after(now, ask("x"))
+    found, outcomes = plan(observed, ask("x", expires=Expiry(at=999)))
+    assert (words(found), outcomes) == ([("release", "192.168.20.2")], [None])

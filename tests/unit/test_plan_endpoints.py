@@ -1066,3 +1066,44 @@ def _check_world(observed: Observed, net: Any) -> None:
         assert own is not None and own.name == row.ifname and own.up
         found = {item.address for item in observed.spaces[row.target].addresses if item.index == own.index}
         assert found == {str(item.address) for item in observed.allocations if item.owner == row.name}
+
+
+# --- what is kept, and what rests -----------------------------------------------------------------------------
+
+
+def test_what_an_absent_endpoint_keeps_it_has_again():
+    observed = carried_out(world(DUAL), plan(world(DUAL), ask(net="dual")))
+    away = plan(observed, replace(gone(net="dual"), keep=True))
+    assert done(away) == [("remove", "endpoint", "dual/web1"), ("remove", "namespace", "web1")]
+    kept = carried_out(observed, away)
+    assert [row.text for row in kept.allocations] == ["192.168.20.2", "2001:db8::2"]
+    assert plan(kept, replace(gone(net="dual"), keep=True)) == Plan()
+    other = carried_out(kept, plan(kept, ask("web2", net="dual")))
+    back = carried_out(other, plan(other, ask(net="dual")))
+    assert {row.owner: row.text for row in back.allocations if row.family == 4} == {
+        "web1": "192.168.20.2",
+        "web2": "192.168.20.3",
+    }
+
+
+def test_what_is_kept_is_released_by_absent_without_keep():
+    observed = carried_out(world(), plan(world(), ask()))
+    kept = carried_out(observed, plan(observed, replace(gone(), keep=True)))
+    away = plan(kept, gone())
+    assert done(away) == [("release", "address", "192.168.20.2")]
+    assert carried_out(kept, away).allocations == ()
+    assert plan(carried_out(kept, away), gone()) == Plan()
+
+
+def test_what_an_endpoint_leaves_cools_where_the_network_says_so():
+    net = replace(NET, cooldown=60)
+    start = replace(world(net), now=1000)
+    observed = carried_out(start, plan(start, ask()))
+    cooled = carried_out(observed, plan(observed, gone()))
+    assert [(row.owner, row.cooling, row.expires) for row in cooled.allocations] == [("web1", True, 1060)]
+    assert "it is cooling until 1970-01-01T00:17:40Z, since endpoint 'web1' of network 'vlan20' left it" in refusal(
+        cooled, ask("web2", ipv4_address="192.168.20.2")
+    )
+    assert ("allocate", "address", "192.168.20.3") in done(plan(cooled, ask("web2")))
+    for back in (ask(), ask(ipv4_address="192.168.20.2")):
+        assert ("allocate", "address", "192.168.20.2") in done(plan(cooled, back))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -15,7 +15,9 @@ from ansible_collections.netops.underlay.plugins.module_utils import plan_networ
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Action,
+    Allocation,
     Endpoint,
+    HostSetting,
     Parent,
     dummy_name,
     parent_mark,
@@ -236,7 +238,8 @@ def test_a_subnet_of_a_network_that_goes_can_be_had_again():
 def test_full_pools_are_told():
     observed = seen(elsewhere=(ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16")))
     assert refusal(observed, ask("web")) == (
-        "name 'web': the default pools have no free IPv4 subnet left; give one in ipam_config"
+        "name 'web': the default pools have no free IPv4 subnet left; give one in ipam_config, or more pools in "
+        "default_address_pools"
     )
 
 
@@ -994,3 +997,69 @@ def test_any_run_is_refused_or_leaves_nothing_for_the_next(runs):
         used = {net.parent for net in observed.networks.values()}
         assert set(observed.parents) <= used
         assert used <= set(observed.host.links)
+
+
+# --- what the host sets, and how long addresses rest ----------------------------------------------------------
+
+POOLS = HostSetting("default_address_pools", [{"base": "10.200.0.0/16", "size": 24}])
+
+
+def test_a_setting_of_the_host_is_kept_and_used_at_once():
+    change = plan(seen(), ask("web"), settings=(POOLS,))
+    assert done(change)[0] == ("change", "setting", "default_address_pools")
+    assert change.plan.before[0] == Put(POOLS)
+    assert str(change.networks["web"].subnets[0].network) == "10.200.0.0/24"
+    known = seen(settings={POOLS.name: POOLS.value})
+    assert done(plan(known, settings=(POOLS,))) == []
+    assert str(plan(known, ask("web")).networks["web"].subnets[0].network) == "10.200.0.0/24"
+    v6 = plan(known, ask("web", enable_ipv6=True)).networks["web"].subnets[1].network
+    assert v6.subnet_of(ip_network("fd00::/8")), "a family without a pool has that of the collection"
+
+
+def test_a_setting_that_is_what_there_is_anyway_is_no_change():
+    settings = (HostSetting("history_days", 90), HostSetting("default_address_pools", []))
+    assert done(plan(seen(), settings=settings)) == []
+    assert done(plan(seen(), settings=(HostSetting("history_days", 7),))) == [("change", "setting", "history_days")]
+
+
+def test_the_cooldown_changes_in_place():
+    observed = seen(network("web", parent="eth0"))
+    change = plan(observed, ask("web", cooldown=60))
+    assert [(action.action, dict(action.changes)) for action in change.plan.actions] == [
+        ("change", {"cooldown": {"before": 0, "after": 60}})
+    ]
+    assert change.networks["web"].cooldown == 60
+    kept = seen(change.networks["web"])
+    assert done(plan(kept, ask("web", cooldown=60))) == done(plan(kept, ask("web"))) == []
+
+
+def test_a_gateway_may_lie_in_a_reserved_range_and_where_one_cools():
+    net = network("web", subnet("192.168.20.0/24", "192.168.20.1"), parent="eth0")
+    block = reserved(net, "infra", "192.168.20.10")[0]._replace(last=ip_address("192.168.20.19"))
+    cooling = held(net, "web1", "192.168.20.30")[0]._replace(cooling=True, expires=99)
+    for gateway in ("192.168.20.15", "192.168.20.30"):
+        change = plan(seen(net, allocations=[block, cooling]), ask("web", subnet("192.168.20.0/24", gateway)))
+        assert str(change.networks["web"].subnets[0].gateway) == gateway
+
+
+def test_what_is_kept_for_an_absent_endpoint_holds_the_network():
+    net = network("web", parent="eth0")
+    rows = held(net, "web1", "192.168.20.2")
+    assert refusal(seen(net, allocations=rows), gone()) == (
+        "name 'web': addresses of network 'web' are still held by 1 owner (web1); release them first, or set force to "
+        "true to release them with it"
+    )
+    change = plan(seen(net, allocations=rows), gone(force=True))
+    assert done(change) == [("remove", "network", "web"), ("release", "address", "192.168.20.2")]
+    cooling = [row._replace(cooling=True, expires=99) for row in rows]
+    change = plan(replace(seen(net, allocations=cooling), counts={}), gone())
+    assert done(change) == [("remove", "network", "web")]
+    assert [step.row for step in change.plan.after if isinstance(step.row, Allocation)] == cooling
+
+
+def test_a_parent_that_no_network_used_stays():
+    """After a loss of the store networks come back one by one."""
+    observed = seen(on=host(ETH0, MARKED20), made=[OURS20])
+    assert done(plan(observed, ask("web", parent="eth0"))) == [("create", "network", "web")]
+    used = seen(network("web", parent="eth0.20"), on=host(ETH0, MARKED20), made=[OURS20])
+    assert ("remove", "parent", "eth0.20") in done(plan(used, gone()))

@@ -15,7 +15,7 @@ from .builders import carried_out, host, link, netns, network, reserved, route, 
 
 NETWORK_KEYS = (
     "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "
-    "ipam_config labels state"
+    "ipam_config labels cooldown state"
 )
 ENDPOINT_KEYS = "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases state"
 ADDRESS_KEYS = "network owner address family kind description expires state"
@@ -53,6 +53,7 @@ def test_a_network_as_it_is():
             }
         ],
         "labels": {"a": "1"},
+        "cooldown": 0,
         "state": "present",
     }
 

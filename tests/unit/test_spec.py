@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import spec
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
-from ansible_collections.netops.underlay.plugins.module_utils.model import Target
+from ansible_collections.netops.underlay.plugins.module_utils.model import HostSetting, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
 NETWORK_OPTIONS = (
     "name driver ipvlan_mode ipvlan_flag macvlan_mode parent internal enable_ipv4 enable_ipv6 ipam_config mtu labels "
-    "force state"
+    "cooldown force state"
 ).split()
 ENDPOINT_OPTIONS = (
-    "name network netns netns_path pid ipv4_address ipv6_address mac_address ifname default_route state"
+    "name network netns netns_path pid ipv4_address ipv6_address mac_address ifname default_route keep state"
 ).split()
-ADDRESS_OPTIONS = ("network", "owner", "address", "family", "description", "state")
+ADDRESS_OPTIONS = ("network", "owner", "address", "family", "description", "expires", "state")
 
 
 def networks(**params: Any) -> list[spec.NetworkSpec]:
@@ -634,7 +634,7 @@ def test_of_an_endpoint_that_goes_only_the_name_matters():
 
 def test_a_whole_address():
     assert addr(address="192.168.20.50", description="build VM") == spec.AddressSpec(
-        "owner 'vm-12'", "vlan20", "vm-12", 4, "present", ip_address("192.168.20.50"), "build VM"
+        "owner 'vm-12'", "vlan20", "vm-12", 4, "present", ip_address("192.168.20.50"), description="build VM"
     )
 
 
@@ -783,3 +783,96 @@ def test_any_mac_address_is_one_in_its_usual_form_or_an_error(text):
     assert mac == octets.hex(":")
     assert len(octets) == 6
     assert octets[0] & 1 == 0
+
+
+# --- time and settings ----------------------------------------------------------------------------------------
+
+NEW_YEAR = 1798761600  # 2027-01-01T00:00:00Z
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("never", spec.Expiry()),
+        ("90s", spec.Expiry(after=90)),
+        ("30m", spec.Expiry(after=1800)),
+        ("12h", spec.Expiry(after=43200)),
+        ("7d", spec.Expiry(after=604800)),
+        ("2w", spec.Expiry(after=1209600)),
+        ("2027-01-01T00:00:00Z", spec.Expiry(at=NEW_YEAR)),
+        ("2027-01-01 00:00:00+00:00", spec.Expiry(at=NEW_YEAR)),  # what YAML makes of it without quotes
+        ("2027-01-01T01:00:00+01:00", spec.Expiry(at=NEW_YEAR)),
+        ("2027-01-01T00:00:00", spec.Expiry(at=NEW_YEAR)),
+        ("2027-01-01", spec.Expiry(at=NEW_YEAR)),
+    ],
+)
+def test_an_end(text, expected):
+    assert addr(expires=text).expires == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0d", "1y", "-1d", "1.5h", "d", "soon", "2027-13-01", "2027-01-01T25:00Z", "9" * 10000]
+)
+def test_a_bad_end_is_refused(text):
+    found = refusal(addr, expires=text)
+    assert found.startswith("owner 'vm-12': expires '")
+    assert found.endswith("is neither a time (2027-01-01T00:00:00Z), a duration (90s, 30m, 12h, 7d, 2w) nor never")
+    assert len(found) < 300
+
+
+def test_an_end_counts_from_the_beginning():
+    assert (spec.Expiry().moment(5), spec.Expiry(at=9).moment(5), spec.Expiry(after=9).moment(5)) == (None, 9, 14)
+
+
+def test_several_addresses_at_once():
+    found = addr(address="192.168.20.10-192.168.20.19")
+    assert (found.address, found.last) == (ip_address("192.168.20.10"), ip_address("192.168.20.19"))
+    found = addr(address="2001:db8::/120", family="ipv6")
+    assert (found.family, found.last) == (6, ip_address("2001:db8::ff"))
+    text = refusal(addr, address="192.168.20.10-192.168.20.19", family="ipv6")
+    assert text == "owner 'vm-12': address 192.168.20.10-192.168.20.19 is not of the family ipv6"
+
+
+@pytest.mark.parametrize("seconds", [-1, 31536001])
+def test_a_cooldown_has_bounds(seconds):
+    assert network_refusal(cooldown=seconds) == f"cooldown {seconds} is not between 0 and 31536000 seconds"
+
+
+def test_an_absent_endpoint_may_keep_its_addresses():
+    assert endpoint(state="absent", keep=True).keep and not endpoint(state="absent").keep
+
+
+def test_the_settings_of_the_host():
+    pools = [{"base": "10.200.0.0/16", "size": 24}, {"base": "fd00:db8::/48", "size": 64}]
+    assert spec.host_settings({"default_address_pools": pools, "history_days": 7}) == (
+        HostSetting("default_address_pools", pools),
+        HostSetting("history_days", 7),
+    )
+    assert spec.host_settings({"default_address_pools": None, "history_days": None}) == ()
+    assert spec.host_settings({"default_address_pools": []}) == (HostSetting("default_address_pools", []),)
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"history_days": -1}, "history_days -1 is not between 0 and 36500 days"),
+        (
+            {"default_address_pools": [{"base": "10.200.0.0/16", "size": 8}]},
+            "default_address_pools[0]: size 8 is not a prefix length between 16 (the base's) and 30",
+        ),
+        (
+            {"default_address_pools": [{"base": "10.0.0.0/8", "size": 24}, {"base": "10.1.0.0/16", "size": 24}]},
+            "default_address_pools[1]: base 10.1.0.0/16 overlaps 10.0.0.0/8",
+        ),
+    ],
+)
+def test_bad_settings_are_refused(params, text):
+    with pytest.raises(Refused) as error:
+        spec.host_settings(params)
+    assert str(error.value) == text
+
+
+def test_the_address_that_is_looked_for():
+    assert spec.lone_address("10.0.0.1") == ip_address("10.0.0.1")
+    with pytest.raises(Refused, match="address: 'x' is not an IP address"):
+        spec.lone_address("x")
