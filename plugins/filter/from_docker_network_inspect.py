@@ -16,10 +16,16 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import shown
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.plugin_utils import takeover
-from ansible_collections.netops.underlay.plugins.plugin_utils.takeover import Item, Takeover, Unreadable
+from ansible_collections.netops.underlay.plugins.plugin_utils.takeover import (
+    Item,
+    SubnetKeys,
+    Takeover,
+    Unreadable,
+)
 
 TARGETS = ("netns", "container")
 MTU_OPTION = "com.docker.network.driver.mtu"
+SUBNET_KEYS = SubnetKeys("Subnet", "Gateway", "IPRange", "AuxiliaryAddresses")
 
 # Read below, or without a meaning outside of Docker. Scope: what is to be known of a swarm's network stands in ConfigFrom.
 UNDERSTOOD = frozenset(
@@ -136,32 +142,15 @@ def _subnets(found: Takeover, item: str, entry: Mapping[str, Any], network: Mapp
     for index, value in enumerate(takeover.list_of(ipam.get("Config"), f"{item}: IPAM.Config")):
         where = f"{item}: IPAM.Config[{index}]"
         config = takeover.dict_of(value, where)
-        subnet = _subnet(config, where, routed=takeover.is_routed(network))
-        found.warn_of_keys(
-            name, f"IPAM.Config[{index}].", config, {"Subnet", "Gateway", "IPRange", "AuxiliaryAddresses"}
-        )
-        family = 6 if ":" in subnet["subnet"] else 4
+        subnet = takeover.subnet_item(config, SUBNET_KEYS, where, routed=takeover.is_routed(network))
+        found.warn_of_keys(name, f"IPAM.Config[{index}].", config, SUBNET_KEYS.all)
+        family = takeover.family_of(subnet)
         # Docker keeps such a subnet and gives out nothing of it.
         if network.get(f"enable_ipv{family}") is False:
             found.warn(name, f"subnet {subnet['subnet']} is left out: IPv{family} is not enabled")
         else:
             subnets.append(subnet)
     return subnets
-
-
-def _subnet(config: Mapping[str, Any], where: str, routed: bool) -> Item:
-    subnet: Item = {"subnet": str(takeover.subnet_of(config.get("Subnet"), f"{where}.Subnet"))}
-    if config.get("Gateway") and not routed:
-        subnet["gateway"] = str(takeover.address_of(config["Gateway"], f"{where}.Gateway"))
-    if config.get("IPRange"):
-        subnet["ip_range"] = str(takeover.subnet_of(config["IPRange"], f"{where}.IPRange"))
-    auxiliary = takeover.dict_of(config.get("AuxiliaryAddresses"), f"{where}.AuxiliaryAddresses")
-    if auxiliary:
-        subnet["aux_addresses"] = {
-            name: str(takeover.address_of(address, f"{where}.AuxiliaryAddresses: {name}"))
-            for name, address in auxiliary.items()
-        }
-    return subnet
 
 
 # --- endpoints and addresses ----------------------------------------------------------------------------------
@@ -198,7 +187,7 @@ def _take_containers(found: Takeover, item: str, entry: Mapping[str, Any], targe
             continue
         endpoint = {"name": name, "network": network["name"], **addresses}
         mac = container.get("MacAddress")
-        if mac and DRIVERS[network["driver"]].own_mac and not _is_lone(network):
+        if mac and takeover.has_own_mac(network):
             endpoint["mac_address"] = takeover.text_of(mac, f"{where}: MacAddress")
         if target:
             endpoint[target] = name
@@ -209,12 +198,6 @@ def _take_containers(found: Takeover, item: str, entry: Mapping[str, Any], targe
             container,
             {"Name", "EndpointID", "MacAddress", "IPv4Address", "IPv6Address"},
         )
-
-
-def _is_lone(network: Mapping[str, Any]) -> bool:
-    """Whether the endpoint has its parent's MAC address (passthru)."""
-    driver = DRIVERS[network["driver"]]
-    return driver.mode is not None and network.get(driver.mode.option) in driver.lone_modes
 
 
 class FilterModule:

@@ -11,21 +11,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import netlink
+from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ROUTE_PROTOCOL,
+    VLAN_PROTOCOLS,
     Endpoint,
     MadeNamespace,
     Target,
     parent_mark,
+    sysctl_at,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.observe import living, path_of
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Space, living, path_of
 from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
@@ -36,7 +40,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     MakeParent,
     Plan,
     Put,
+    PutNames,
     RemoveLink,
+    RemoveNames,
     RemoveNamespace,
     RouteSpec,
     Settle,
@@ -51,13 +57,14 @@ _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
 
 
-def apply(plan: Plan, store: Store, boot_id: str) -> None:
+def apply(plan: Plan, store: Store, boot_id: str, spaces: Mapping[Target, Space | None] = MappingProxyType({})) -> None:
     """Does all that the plan says.
 
+    :param spaces: the namespaces that it was made for
     :raises Unfinished: if the kernel refused something; what could be done is done, and told
     """
     store.write(plan.before)
-    run = _Run(boot_id)
+    run = _Run(boot_id, spaces)
     for phase in PHASES:
         steps = [step for step in plan.kernel if type(step) is phase and step.item not in run.failed]
         if steps:
@@ -70,8 +77,9 @@ def apply(plan: Plan, store: Store, boot_id: str) -> None:
 class _Run:
     """What is known while a plan is carried out: which items failed and why, what was done, which namespaces are which."""
 
-    def __init__(self, boot_id: str) -> None:
+    def __init__(self, boot_id: str, spaces: Mapping[Target, Space | None]) -> None:
         self.boot_id = boot_id
+        self.spaces = spaces
         self.failed: dict[str, str] = {}
         self.done: list[str] = []
         self.cookies: dict[Target, int | None] = {}
@@ -101,10 +109,14 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
 
 @contextlib.contextmanager
 def _opened(run: _Run, target: Target) -> Iterator[int]:
-    descriptor = netlink.open_namespace(path_of(target))
+    space = run.spaces.get(target)
+    descriptor = netlink.open_namespace(space.path if space else path_of(target))
     try:
         if target not in run.cookies:
-            run.cookies[target] = netlink.namespace_cookie(descriptor)
+            cookie = netlink.namespace_cookie(descriptor)
+            if space and space.cookie not in (None, cookie):
+                raise netlink.MissingNamespace(f"{target} was another namespace a moment ago; run the task again")
+            run.cookies[target] = cookie
         yield descriptor
     finally:
         os.close(descriptor)
@@ -222,7 +234,10 @@ def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink
     name = working_name(parent_mark(parent.name))
     if parent.base is None:
         return netlink.CreateLink(name, parent.kind, mtu=step.mtu)
-    attributes = ((IFLA_VLAN_ID, "=H", parent.vlan_id), (IFLA_VLAN_PROTOCOL, ">H", step.protocol))
+    attributes = (
+        (IFLA_VLAN_ID, "=H", parent.vlan_id),
+        (IFLA_VLAN_PROTOCOL, ">H", VLAN_PROTOCOLS[parent.protocol]),
+    )
     return netlink.CreateLink(
         name, parent.kind, parent_index=indexes.get(parent.base), mtu=step.mtu, attributes=attributes
     )
@@ -307,7 +322,7 @@ def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetU
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
     if step.sysctls:
-        netlink.write_sysctl(descriptor, {f"net/ipv6/conf/{step.link}/{k}": v for k, v in step.sysctls.items()})
+        netlink.write_sysctl(descriptor, {sysctl_at(key, step.link): value for key, value in step.sysctls.items()})
     requests = _requests(step, link)
     for request, answer in zip(requests, channel.send(requests)):
         if answer is not None and not _as_wanted(request, answer):
@@ -343,7 +358,10 @@ def _requests(step: SetUp, link: Link) -> list[netlink.Request]:
 
 def _route(request: Callable[..., Any], index: int, route: RouteSpec) -> Any:
     gateway = None if route.gateway is None else str(route.gateway)
-    return request(route.family, _DEFAULT_DESTINATION, index, gateway=gateway, onlink=route.onlink)
+    if route.destination is None:
+        return request(route.family, _DEFAULT_DESTINATION, index, gateway=gateway, onlink=route.onlink)
+    destination = f"{route.destination}/{route.destination.max_prefixlen}"
+    return request(route.family, destination, index, protocol=ROUTE_PROTOCOL)
 
 
 def _as_wanted(request: netlink.Request, error: netlink.NetlinkError) -> bool:
@@ -357,11 +375,35 @@ def _words(request: netlink.Request, step: SetUp) -> str:
     where = f"in {step.space}"
     if isinstance(request, netlink.AddAddress):
         return f"give {request.address}/{request.prefixlen} to link '{step.name}' {where}"
+    if isinstance(request, netlink.AddRoute) and request.destination != _DEFAULT_DESTINATION:
+        return f"set the route to {request.destination} by link '{step.name}' {where}"
     if isinstance(request, netlink.AddRoute):
         return (
             f"set the default route {'via ' + request.gateway if request.gateway else ''} by link '{step.name}' {where}"
         )
     return f"set up link '{step.name}' {where}"
+
+
+# --- names ----------------------------------------------------------------------------------------------------
+
+
+def _put_names(run: _Run, steps: Sequence[PutNames]) -> None:
+    for step in steps:
+        try:
+            if step.base is not None:
+                hosts.make_file(step.path, hosts.with_block(step.base, step.block))
+            else:
+                hosts.put_block(step.path, step.block)
+        except UnderlayError as error:
+            run.note(step.item, error, f"write names to {step.path}")
+
+
+def _remove_names(run: _Run, steps: Sequence[RemoveNames]) -> None:
+    for step in steps:
+        try:
+            hosts.remove_file(step.path, step.digest, step.folders)
+        except UnderlayError as error:
+            run.note(step.item, error, f"take names away from {step.path}")
 
 
 _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
@@ -373,4 +415,6 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     MakeNamespace: _make_namespaces,
     MakeLink: _make_links,
     SetUp: _set_up,
+    PutNames: _put_names,
+    RemoveNames: _remove_names,
 }

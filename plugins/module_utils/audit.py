@@ -14,7 +14,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.drivers import by_
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.links import RTPROT_RA
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    DEFAULT_VLAN_PROTOCOL,
     ENDPOINT,
+    NONE,
     Action,
     Allocation,
     Endpoint,
@@ -97,6 +99,8 @@ def findings(seen: Observed, network: str | None = None) -> list[Finding]:
     for key, row in sorted(seen.endpoints.items()):
         if key not in there:
             dead = _death(seen, row)
+            if row.network == NONE and not dead:
+                continue
             reason = dead or f"no link of it is in {row.target}"
             for address in [item.text for item in held.get(key, ())] or [None]:
                 result.append(Finding("link_gone", *key, address, str(row.target), reason, dead is not None))
@@ -114,6 +118,9 @@ def findings(seen: Observed, network: str | None = None) -> list[Finding]:
 
 def _death(seen: Observed, row: Endpoint) -> str | None:
     """What proves that the namespace of an endpoint is no more; None where nothing does."""
+    # A container that has stopped may come back, and only its engine knows.
+    if row.target.kind == "container":
+        return None
     if row.boot_id and row.boot_id != seen.host.boot_id:
         return "it was made before this host last started"
     if row.boot_id and row.cookie is not None and row.cookie not in seen.alive:
@@ -214,8 +221,9 @@ def _parents(seen: Observed) -> Iterator[Parent]:
     names = {link.index: link.name for link in seen.host.links.values()}
     for link in seen.host.links.values():
         if link.alias == parent_mark(link.name):
-            base, vlan_id, _protocol = vlan_of(link)
-            yield Parent(link.name, names.get(base) if base is not None else None, vlan_id)
+            base, vlan_id, protocol = vlan_of(link)
+            name = names.get(base) if base is not None else None
+            yield Parent(link.name, name, vlan_id, protocol or DEFAULT_VLAN_PROTOCOL)
 
 
 def _endpoint(seen: Observed, found: _Found) -> Endpoint:

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, parse_address
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, parse_address
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, Route, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
+    HOST_SYSCTLS,
+    ROUTE_PROTOCOL,
     Allocation,
     Endpoint,
     Network,
+    Target,
     endpoint_mark,
     working_name,
 )
@@ -26,6 +29,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import MakeL
 
 # include/uapi/linux/rtnetlink.h: such a route comes from a router advertisement and is not ours.
 RTPROT_RA = 9
+LOOPBACK, LOOPBACK_ADDRESS, LOOPBACK_PREFIXLEN = "lo", "127.0.0.1", 8
+DISABLE_IPV6, ACCEPT_RA_DEFRTR = "net.ipv6.conf.IFNAME.disable_ipv6", "net.ipv6.conf.IFNAME.accept_ra_defrtr"
+# The kernel tells them with the link; all others have to be read.
+IN_LINK = frozenset({DISABLE_IPV6, ACCEPT_RA_DEFRTR})
 
 Interface = tuple[IPAddress, int]  # an address and the prefix length of its subnet
 
@@ -47,9 +54,16 @@ def mtu_of(network: Network, parent: Link | None) -> int | None:
     return min(network.mtu, parent.mtu) if network.mtu else parent.mtu
 
 
+def prefixlen_in(target: Target, subnet: Subnet) -> int:
+    """The prefix length of an address. In the host's own namespace the address stands alone: a route to the subnet would
+    take the host's own one away."""
+    return subnet.network.max_prefixlen if target.kind == "host" else subnet.network.prefixlen
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """An endpoint's link as it should be. ``addresses`` are by family; ``former`` those that it has until this run."""
+    """An endpoint's link as it should be. ``addresses`` are by family; ``former`` those that it has until this run; in the
+    host's own namespace ``peers`` are the addresses of the other endpoints."""
 
     item: str
     network: Network
@@ -57,6 +71,7 @@ class Wanted:
     addresses: Mapping[int, Allocation]
     mtu: int | None
     former: Mapping[int, Allocation] = field(default_factory=dict)
+    peers: Mapping[int, tuple[IPAddress, ...]] = field(default_factory=dict)
 
     @property
     def mark(self) -> str:
@@ -65,21 +80,25 @@ class Wanted:
     def interfaces(self, family: int) -> tuple[Interface, ...]:
         allocation = self.addresses.get(family)
         subnet = self.network.subnet_of(allocation.address) if allocation else None
-        return ((allocation.address, subnet.network.prefixlen),) if allocation and subnet else ()
+        return ((allocation.address, prefixlen_in(self.row.target, subnet)),) if allocation and subnet else ()
 
     def routes(self, family: int) -> tuple[RouteSpec, ...]:
+        if family in self.addresses and self.row.target.kind == "host":
+            return tuple(RouteSpec(family, None, destination=address) for address in self.peers.get(family, ()))
         if family not in self.row.default_route or family not in self.addresses:
             return ()
         route = default_route_of(self.network, self.addresses[family])
         return () if route is None else (route,)
 
     def sysctls(self) -> dict[str, str]:
-        """The link's own settings below net/ipv6/conf/NAME."""
-        settings = {"disable_ipv6": "0" if self.network.of_family(6) else "1"}
+        """The link's own settings, with IFNAME in the place of its name."""
+        settings = {DISABLE_IPV6: "0" if self.network.of_family(6) else "1"}
         if any(route.gateway for route in self.routes(6)):
             # With a default route of ours none is taken from router advertisements.
-            settings["accept_ra_defrtr"] = "0"
-        return settings
+            settings[ACCEPT_RA_DEFRTR] = "0"
+        if self.row.target.kind == "host":
+            settings.update({k: v for k, v in HOST_SYSCTLS.items() if ".ipv4." in k or self.network.of_family(6)})
+        return {**settings, **self.row.sysctls}
 
 
 def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
@@ -112,6 +131,26 @@ def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
     return make, set_up
 
 
+def loopback_alone(item: str, target: Target, space: Space | None) -> tuple[SetUp, dict[str, dict[str, Any]]]:
+    """What has to be written for a namespace with nothing but its loopback: up, IPv4 only; the same in words."""
+    found = Differences()
+    loopback = next((link for link in space.links if link.loopback), None) if space else None
+    now = loopback.ipv6_conf.disable_ipv6 if loopback else 0
+    if now is not None:
+        found.compare("disable_ipv6", str(now), "1", sysctls={DISABLE_IPV6: "1"})
+    found.compare("up", bool(loopback and loopback.up), True, loopback_up=True)
+    has = (
+        {(a.address, a.prefixlen) for a in space.addresses if loopback and a.index == loopback.index}
+        if space
+        else set()
+    )
+    # The kernel gives it its address when it comes up.
+    if loopback and loopback.up and (LOOPBACK_ADDRESS, LOOPBACK_PREFIXLEN) not in has:
+        text = f"{LOOPBACK_ADDRESS}/{LOOPBACK_PREFIXLEN}"
+        found.compare("ipv4_address", None, text, addresses=((parse_address(LOOPBACK_ADDRESS), LOOPBACK_PREFIXLEN),))
+    return SetUp(item, target, LOOPBACK, LOOPBACK, **found.written), found.changes
+
+
 class Differences:
     """Collects what has to be written to an existing link, and the same in words."""
 
@@ -128,8 +167,10 @@ class Differences:
         return True
 
 
-def differences(wanted: Wanted, space: Space, link: Link, lo_up: bool) -> tuple[SetUp, dict[str, dict[str, Any]]]:
-    """What of an existing link has to be written, and the same in words."""
+def differences(
+    wanted: Wanted, space: Space, link: Link, lo_up: bool, sysctls_now: Mapping[str, str]
+) -> tuple[SetUp, dict[str, dict[str, Any]]]:
+    """What of an existing link has to be written, and the same in words; ``sysctls_now`` are those that were read."""
     found = Differences()
     driver, network, row = wanted.network.driver, wanted.network, wanted.row
     # Going down, to be renamed or to be raised again, takes the IPv6 addresses and all routes from the link.
@@ -146,8 +187,8 @@ def differences(wanted: Wanted, space: Space, link: Link, lo_up: bool) -> tuple[
             found.compare(setting.option, now, word, kind=driver.kind, attributes=attributes)
     sysctls = {}
     for name, value in wanted.sysctls().items():
-        now = getattr(link.ipv6_conf, name)
-        if now is not None and found.compare(name, str(now), value):
+        now = sysctls_now.get(name) if name not in IN_LINK else getattr(link.ipv6_conf, name.rpartition(".")[2])
+        if now is not None and found.compare(name.rpartition(".")[2], str(now), value):
             sysctls[name] = value
     if sysctls:
         found.written["sysctls"] = sysctls
@@ -173,7 +214,7 @@ def _compare_family(found: Differences, wanted: Wanted, space: Space, link: Link
             on.append((address, prefixlen))
     _add(found.written, "addresses_off", off)
     _add(found.written, "addresses", on)
-    _compare_routes(found, wanted, _default_routes(space, link, family), family, bounced or bool(off))
+    _compare_routes(found, wanted, _routes_by(wanted, space, link, family), family, bounced or bool(off))
 
 
 def _leaving(wanted: Wanted, family: int, now: set[Interface]) -> list[Interface]:
@@ -189,8 +230,20 @@ def _leaving(wanted: Wanted, family: int, now: set[Interface]) -> list[Interface
     )
 
 
-def _default_routes(space: Space, link: Link, family: int) -> list[RouteSpec]:
+def _routes_by(wanted: Wanted, space: Space, link: Link, family: int) -> list[RouteSpec]:
+    """The routes by our link that are ours to judge: the default routes; on the host those with our protocol."""
+    if wanted.row.target.kind == "host":
+        return [
+            RouteSpec(family, None, destination=parse_address(route.destination.partition("/")[0]))
+            for route in space.routes
+            if is_ours(route, link.index) and route.family == family
+        ]
     return [_as_spec(route) for route in space.routes if _is_default_by(route, link, family)]
+
+
+def is_ours(route: Route, index: int) -> bool:
+    """Whether it is a route of ours from the host to one endpoint."""
+    return route.index == index and route.protocol == ROUTE_PROTOCOL and route.destination != "default"
 
 
 def _is_default_by(route: Route, link: Link, family: int) -> bool:
@@ -208,7 +261,8 @@ def _compare_routes(found: Differences, wanted: Wanted, now: list[RouteSpec], fa
     """A second default route by our link contradicts what we manage and goes. Where the link goes down or loses an address,
     the kernel may take our route with it: then it is set again."""
     want = list(wanted.routes(family))
-    found.compare(f"ipv{family}_default_route", sorted(map(_word, now)), sorted(map(_word, want)))
+    name = "routes" if wanted.row.target.kind == "host" else "default_route"
+    found.compare(f"ipv{family}_{name}", sorted(map(_word, now)), sorted(map(_word, want)))
     _add(found.written, "routes_off", [route for route in now if route not in want or disturbed])
     _add(found.written, "routes", [route for route in want if route not in now or disturbed])
 
@@ -219,4 +273,6 @@ def _add(written: dict[str, Any], name: str, values: list[Any]) -> None:
 
 
 def _word(route: RouteSpec) -> str:
+    if route.destination is not None:
+        return str(route.destination)
     return f"via {route.gateway}" if route.gateway else "dev"

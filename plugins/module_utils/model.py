@@ -18,7 +18,11 @@ from ansible_collections.netops.underlay.plugins.module_utils.addressing import 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS, Driver
 
 FAMILIES = (4, 6)
-VLAN_PROTOCOLS = {"802.1q": 0x8100}
+# linux/if_ether.h
+VLAN_PROTOCOLS = {"802.1q": 0x8100, "802.1ad": 0x88A8}
+DEFAULT_VLAN_PROTOCOL = "802.1q"
+# The predefined network that has no links.
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Network:
 
     ``parent`` is the link that the endpoints hang on: the one asked for, or the dummy of an isolated network;
     ``asked_parent`` is what was asked for (None: isolated); ``mtu`` None follows the parent; ``cooldown`` is how many seconds
-    a released address rests.
+    a released address rests; ``vlan_protocol`` is that of a sub-interface that is made for it.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Network:
     mtu: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     cooldown: int = 0
+    vlan_protocol: str = DEFAULT_VLAN_PROTOCOL
 
     @property
     def driver(self) -> Driver:
@@ -81,6 +86,7 @@ class Parent:
     name: str
     base: str | None = None
     vlan_id: int | None = None
+    protocol: str = DEFAULT_VLAN_PROTOCOL
 
     @property
     def kind(self) -> str:
@@ -89,19 +95,44 @@ class Parent:
 
 @dataclass(frozen=True)
 class Target:
-    """Where an endpoint lives: ``kind`` is ``netns``, ``netns_path`` or ``pid``; ``value`` the name, path or number."""
+    """Where an endpoint lives: ``kind`` is ``netns``, ``netns_path``, ``pid``, ``container`` or ``host``; ``value`` the
+    name, path or number (of the host: nothing). ``engine`` is that of a container: ``docker``, ``podman``, or ``auto``
+    while it is not known."""
 
     kind: str
     value: str
+    engine: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.value}"
+        return f"{self.kind} {self.value}".rstrip()
+
+
+HOST = Target("host", "")
+
+# On a link of a network in the host's own namespace, which has another link in the same segment: it answers for its own
+# address alone, and takes nothing from routers. IFNAME stands for the link's name.
+HOST_SYSCTLS = {
+    "net.ipv4.conf.IFNAME.arp_announce": "2",
+    "net.ipv4.conf.IFNAME.arp_ignore": "1",
+    "net.ipv6.conf.IFNAME.accept_ra": "0",
+}
+
+
+def sysctl_at(key: str, ifname: str) -> str:
+    """The setting of one link, as namespaces.py takes it: with slashes, since a link's name may hold dots."""
+    return key.replace(".", "/").replace("IFNAME", ifname)
+
+
+# The protocol of our routes to single endpoints (rtnetlink(7): numbers over RTPROT_STATIC are for whoever takes one), by
+# which they are known as ours.
+ROUTE_PROTOCOL = 110
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """An endpoint as it is kept. ``default_route`` holds the families (4, 6) for which it carries the default route;
-    ``cookie`` is the kernel's number of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one."""
+    ``cookie`` is the kernel's number of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one.
+    ``sysctls`` have IFNAME in the place of the link's name; ``hosts_path`` is the hosts file of a container."""
 
     network: str
     name: str
@@ -112,6 +143,9 @@ class Endpoint:
     cookie: int | None = None
     boot_id: str = ""
     start_time: int | None = None
+    aliases: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    hosts_path: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -130,6 +164,15 @@ class MadeNamespace:
     name: str
     cookie: int | None
     boot_id: str
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """A hosts file or a folder for one that we made, by its path. ``digest`` is that of what a file held beside our names:
+    what somebody has written to since is no longer ours."""
+
+    name: str
+    digest: str = ""
 
 
 ENDPOINT, RESERVED = "endpoint", "reserved"
@@ -198,6 +241,17 @@ def allocated(row: Allocation) -> Action:
 def released(row: Allocation) -> Action:
     """What a user reads of an address that is taken from its owner."""
     return Action("release", "address", row.text, OwnerChange(row.owner, None))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An endpoint as it will be: its row and its addresses, None where it will not be; ``peers`` are those to which the
+    host has a route by it."""
+
+    key: tuple[str, str]
+    row: Endpoint | None
+    addresses: Mapping[int, Allocation]
+    peers: Mapping[int, tuple[IPAddress, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

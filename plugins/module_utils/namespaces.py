@@ -14,7 +14,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import NoReturn
@@ -343,6 +343,16 @@ def sysctl_path(name: str) -> str:
     if not _SYSCTL.fullmatch(name) or {".", ".."} & set(name.split("/")):
         raise UnderlayError(f"{name!r} is no sysctl of a network namespace (net/..., parts separated by /)")
     return f"/proc/sys/{name}"
+
+
+def sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
+    """The values of sysctls of that namespace (None: this thread's); those that the kernel does not have are left out."""
+    found = {}
+    with inside(netns_fd):
+        for name in names:
+            with suppress(OSError), open(sysctl_path(name), encoding="ascii") as file:
+                found[name] = file.read().strip()
+    return found
 
 
 def put_sysctl(name: str, value: str) -> None:

@@ -55,6 +55,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     occupied_namespaces,
     open_namespace,
     process_start_time,
+    sysctls,
 )
 
 try:
@@ -217,7 +218,7 @@ class AddRoute:
 
     ``family`` 4 or 6; ``destination`` 'default' or CIDR; ``onlink``: the gateway need not lie in a connected
     subnet; ``scope`` as in linux/rtnetlink.h, omitted: link without a gateway, else universe (IPv6 has no
-    scopes).
+    scopes); ``protocol`` as there, omitted: boot.
     """
 
     family: int
@@ -227,6 +228,7 @@ class AddRoute:
     onlink: bool = False
     metric: int | None = None
     scope: int | None = None
+    protocol: int | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,7 @@ class DeleteRoute:
     onlink: bool = False
     metric: int | None = None
     scope: int | None = None
+    protocol: int | None = None
 
 
 Request = Union[CreateLink, ChangeLink, DeleteLink, AddAddress, DeleteAddress, AddRoute, DeleteRoute]
@@ -329,14 +332,16 @@ def _add_route(request: AddRoute) -> bytearray:
     scope = request.scope
     if scope is None:
         scope = rtnl.rt_scope["link" if request.family == 4 and request.gateway is None else "universe"]
-    fields = {"scope": scope, "proto": rtnl.rt_proto["boot"], "type": rtnl.rt_type["unicast"]}
+    protocol = rtnl.rt_proto["boot"] if request.protocol is None else request.protocol
+    fields = {"scope": scope, "proto": protocol, "type": rtnl.rt_type["unicast"]}
     return _route_message(request, rtnl.RTM_NEWROUTE, _new_flags(), fields)
 
 
 def _delete_route(request: DeleteRoute) -> bytearray:
     """Scope nowhere, and protocol and type 0, stand for any (net/ipv4/fib_trie.c, ``fib_table_delete``)."""
     scope = rtnl.rt_scope["nowhere"] if request.scope is None else request.scope
-    return _route_message(request, rtnl.RTM_DELROUTE, nl.NLM_F_ACK, {"scope": scope, "proto": 0, "type": 0})
+    fields = {"scope": scope, "proto": request.protocol or 0, "type": 0}
+    return _route_message(request, rtnl.RTM_DELROUTE, nl.NLM_F_ACK, fields)
 
 
 def _route_message(request: AddRoute | DeleteRoute, kind: int, flags: int, fields: dict[str, int]) -> bytearray:

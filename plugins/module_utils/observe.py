@@ -13,24 +13,29 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import netlink
+from ansible_collections.netops.underlay.plugins.module_utils import engines, hosts, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
-    ENDPOINT,
     FAMILIES,
+    HOST,
+    HOST_SYSCTLS,
     RESERVED,
     Allocation,
     Endpoint,
+    MadeFile,
     MadeNamespace,
     Network,
     Parent,
     Target,
+    endpoint_mark,
     endpoint_of_mark,
+    sysctl_at,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.spec import (
     ABSENT,
@@ -46,8 +51,8 @@ Place = tuple[str, int, int, int]  # (segment, family, first, last)
 
 @dataclass(frozen=True)
 class Space:
-    """One namespace as seen. ``identity`` is (device, inode), and its number, ``cookie``, is used once in a boot;
-    ``start_time`` is that of the process by which it was reached."""
+    """One namespace as seen. ``identity`` is (device, inode), and its number, ``cookie``, is used once in a boot; ``path``
+    opens it; ``start_time`` is that of the process by which it was reached."""
 
     identity: tuple[int, int]
     links: tuple[Link, ...]
@@ -55,6 +60,7 @@ class Space:
     routes: tuple[Route, ...] = ()
     start_time: int | None = None
     cookie: int | None = None
+    path: str = ""
 
     @property
     def inode(self) -> int:
@@ -106,7 +112,9 @@ class Observed:
     for. ``free`` is by (segment, family, first, last). ``alive`` are the numbers (cookies) of all namespaces, ``busy`` the
     inodes of those with processes in them; ``missing_drivers`` are link kinds that this kernel lacks; ``elsewhere`` is
     what the default pools must not overlap. ``settings`` are the host's, ``now`` is the time of this run in seconds
-    since the epoch.
+    since the epoch. ``engine_of`` says which engine has a container for which none was named, ``containers`` what the
+    engines tell of it. ``hosts`` are the hosts files of the targets that this run is about, ``hosts_base`` the host's own
+    and ``made_files`` those that we made; ``sysctls`` are by endpoint, those that the kernel does not tell with a link.
     """
 
     networks: Mapping[str, Network]
@@ -127,9 +135,27 @@ class Observed:
     settings: Mapping[str, Any] = field(default_factory=dict)
     now: int = 0
     alive: frozenset[int] = frozenset()
+    engine_of: Mapping[Target, Target] = field(default_factory=dict)
+    containers: Mapping[Target, engines.Container] = field(default_factory=dict)
+    hosts: Mapping[Target, hosts.HostsFile] = field(default_factory=dict)
+    hosts_base: str = ""
+    made_files: Mapping[str, MadeFile] = field(default_factory=dict)
+    sysctls: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
+
+    def settled(self, spec: EndpointSpec) -> EndpointSpec:
+        """What is asked for, with the engine that has the container."""
+        target = self.engine_of.get(spec.target) if spec.target else None
+        return replace(spec, target=target) if target else spec
+
+    def hosts_path(self, row: Endpoint) -> str | None:
+        """The hosts file that an endpoint's target has; None where it has none of its own."""
+        if row.target.kind == "netns":
+            return hosts.path_for(row.target.value)
+        container = self.containers.get(row.target)
+        return container.hosts_path if container else row.hosts_path
 
 
 def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Observed:
@@ -171,24 +197,39 @@ def for_endpoints(
     leaving = {key for key in seen.endpoints if key[0] in purged and key not in wanted}
     leaving |= {spec.key for spec in specs if spec.state == ABSENT}
     concerned = [row for key, row in seen.endpoints.items() if key in wanted or key in leaving]
+    names = {spec.network for spec in specs} | {row.network for row in concerned}
+    # The host's own endpoints of a network follow its others.
+    concerned += [
+        row for key, row in seen.endpoints.items() if row.target == HOST and key[0] in names and row not in concerned
+    ]
     targets = {row.target for row in concerned} | {spec.target for spec in specs if spec.target is not None}
-    spaces, unreachable = _spaces(targets)
+    engine_of, containers, no_container = _containers(targets)
+    targets = {engine_of.get(target, target) for target in targets}
+    spaces, unreachable = _spaces(targets, containers)
+    unreachable.update(no_container)
     former = _former(concerned, spaces, seen.host.boot_id)
     spaces.update(_spaces(former.values())[0])
-    names = {spec.network for spec in specs} | {row.network for row in concerned}
+    # Whoever sees the names of these networks, and all that they see.
+    readers = targets | {row.target for row in seen.endpoints.values() if row.network in names}
+    known = names | {row.network for row in seen.endpoints.values() if row.target in readers}
     asked = [
         (networks[spec.network].parent, address, address)
         for spec in specs
         for address in (spec.ipv4_address, spec.ipv6_address)
         if spec.network in networks and address is not None
     ]
-    keys = [(network, ENDPOINT, name) for network, name in wanted | leaving]
     destinations = {spec.key: spec.target for spec in specs}
     going = leaving | {row.key for row in concerned if destinations.get(row.key) not in (None, row.target)}
     return replace(
         seen,
-        allocations=_merged(store.owned(keys), store.holders(asked)),
+        allocations=_merged(store.of_endpoints(known), store.holders(asked)),
         free=_free(store, networks, names, len(wanted)),
+        engine_of=engine_of,
+        containers=containers,
+        hosts=_hosts(targets, concerned, containers),
+        made_files=store.made_files(),
+        hosts_base=hosts.read(hosts.HOSTS).text or "",
+        sysctls=_sysctls(seen.endpoints, specs, spaces, engine_of),
         spaces=spaces,
         unreachable=unreachable,
         former=former,
@@ -233,9 +274,10 @@ def for_audit(store: Store) -> Observed:
                 alive.add(cookie)
                 if any(endpoint_of_mark(link.alias) for link in links):
                     more = tuple(channel.addresses()), tuple(channel.routes())
-                    target = _target_at(namespace.path)
+                    own = identity == seen.host.space.identity
+                    target = HOST if own else _target_at(namespace.path)
                     start = netlink.process_start_time(int(target.value)) if target.kind == "pid" else None
-                    spaces[target] = Space(identity, links, *more, start_time=start, cookie=cookie)
+                    spaces[target] = Space(identity, links, *more, start_time=start, cookie=cookie, path=namespace.path)
         finally:
             os.close(descriptor)
     return replace(seen, spaces=spaces, alive=frozenset(alive - {None}))
@@ -258,8 +300,14 @@ def living() -> frozenset[int | None]:
 
 def spaces_of(seen: Observed, targets: Iterable[Target]) -> Observed:
     """``seen`` with these targets read once more; for showing what there is after a change."""
-    spaces, unreachable = _spaces(targets)
-    return replace(seen, spaces={**seen.spaces, **spaces}, unreachable={**seen.unreachable, **unreachable})
+    containers = seen.containers or _containers(targets)[1]
+    spaces, unreachable = _spaces(targets, containers)
+    return replace(
+        seen,
+        spaces={**seen.spaces, **spaces},
+        unreachable={**seen.unreachable, **unreachable},
+        containers=containers,
+    )
 
 
 def everything(store: Store) -> Observed:
@@ -355,19 +403,102 @@ def _missing_drivers() -> frozenset[str]:
 
 
 def path_of(target: Target) -> str:
-    """Where the namespace of a target can be opened."""
+    """Where the namespace of a target can be opened; a container's is known by its engine alone."""
     if target.kind == "netns":
         return f"{netlink.NETNS_DIR}/{target.value}"
-    return f"/proc/{target.value}/ns/net" if target.kind == "pid" else target.value
+    if target.kind == "pid":
+        return f"/proc/{target.value}/ns/net"
+    return "/proc/thread-self/ns/net" if target == HOST else target.value
 
 
-def _spaces(targets: Iterable[Target]) -> tuple[dict[Target, Space | None], dict[Target, str]]:
+def _containers(
+    targets: Iterable[Target],
+) -> tuple[dict[Target, Target], dict[Target, engines.Container], dict[Target, str]]:
+    """Which engine has a container where none was named; what the engines tell; and why a container cannot be used."""
+    asked = {(target.engine, target.value): target for target in targets if target.kind == "container"}
+    engine_of: dict[Target, Target] = {}
+    containers: dict[Target, engines.Container] = {}
+    unusable: dict[Target, str] = {}
+    for key, found in (engines.inspect(asked) if asked else {}).items():
+        target = asked[key]
+        if isinstance(found, str):
+            unusable[target] = found
+            continue
+        settled = replace(target, engine=found.engine)
+        if settled != target:
+            engine_of[target] = settled
+        containers[settled] = found
+        reason = _why_not(found)
+        if reason:
+            unusable[settled] = reason
+            containers[settled] = replace(found, pid=0)
+    return engine_of, containers, unusable
+
+
+def _why_not(container: engines.Container) -> str | None:
+    if not container.pid:
+        return f"{engines.words(container)} is not running ({container.state}); start it, then run again"
+    user = engines.rootless(container.pid)
+    return None if user is None else engines.rootless_refusal(container.name, user)
+
+
+def _hosts(
+    targets: Iterable[Target], rows: Iterable[Endpoint], containers: Mapping[Target, engines.Container]
+) -> dict[Target, hosts.HostsFile]:
+    """The hosts files of these targets as they are."""
+    paths = {row.target: row.hosts_path for row in rows if row.hosts_path}
+    paths.update({target: hosts.path_for(target.value) for target in targets if target.kind == "netns"})
+    paths.update({target: found.hosts_path for target, found in containers.items()})
+    return {target: hosts.read(path) for target, path in paths.items() if path}
+
+
+def _sysctls(
+    rows: Mapping[Key, Endpoint],
+    specs: Iterable[EndpointSpec],
+    spaces: Mapping[Target, Space | None],
+    engine_of: Mapping[Target, Target],
+) -> dict[Key, dict[str, str]]:
+    """Of the endpoints that are to have settings of their own, those that the kernel does not tell with a link."""
+    wanted: dict[Key, tuple[Target, set[str]]] = {
+        key: (row.target, set(row.sysctls)) for key, row in rows.items() if row.sysctls or row.target == HOST
+    }
+    for spec in specs:
+        if spec.target is not None and (spec.sysctls or spec.key in wanted or spec.target == HOST):
+            keys = wanted.get(spec.key, (spec.target, set()))[1] | set(spec.sysctls or ())
+            wanted[spec.key] = engine_of.get(spec.target, spec.target), keys
+    found = {}
+    for key, (target, names) in wanted.items():
+        space = spaces.get(target)
+        link = space.marked(endpoint_mark(*key)) if space else None
+        if space is None or link is None:
+            continue
+        if target == HOST:
+            names.update(HOST_SYSCTLS)
+        descriptor = netlink.open_namespace(space.path)
+        try:
+            values = netlink.sysctls(descriptor, [sysctl_at(name, link.name) for name in names])
+        finally:
+            os.close(descriptor)
+        found[key] = {
+            name: values[sysctl_at(name, link.name)] for name in names if sysctl_at(name, link.name) in values
+        }
+    return found
+
+
+def _spaces(
+    targets: Iterable[Target], containers: Mapping[Target, engines.Container] = MappingProxyType({})
+) -> tuple[dict[Target, Space | None], dict[Target, str]]:
     spaces: dict[Target, Space | None] = {}
     unreachable: dict[Target, str] = {}
     by_identity: dict[tuple[int, int], Space] = {}
     for target in targets:
+        if target.kind == "container":
+            process = containers[target].pid if target in containers else 0
+            path = f"/proc/{process}/ns/net"
+        else:
+            path = path_of(target)
         try:
-            descriptor = netlink.open_namespace(path_of(target))
+            descriptor = netlink.open_namespace(path)
         except UnderlayError as error:
             spaces[target] = None
             unreachable[target] = _why_unreachable(target, error)
@@ -375,10 +506,10 @@ def _spaces(targets: Iterable[Target]) -> tuple[dict[Target, Space | None], dict
         try:
             identity = netlink.namespace_id(descriptor)
             if identity not in by_identity:
-                by_identity[identity] = _read(identity, descriptor)
+                by_identity[identity] = _read(identity, descriptor, path)
         finally:
             os.close(descriptor)
-        space = by_identity[identity]
+        space = replace(by_identity[identity], path=path)
         if target.kind == "pid":
             space = replace(space, start_time=netlink.process_start_time(int(target.value)))
         spaces[target] = space
@@ -386,15 +517,17 @@ def _spaces(targets: Iterable[Target]) -> tuple[dict[Target, Space | None], dict
 
 
 def _why_unreachable(target: Target, error: UnderlayError) -> str:
+    if target.kind == "container":
+        return f"container '{target.value}' ended a moment ago; start it, then run again"
     if target.kind == "pid":
         return f"pid {target.value} does not exist (any more); give the pid of a running process"
     return str(error)
 
 
-def _read(identity: tuple[int, int], descriptor: int) -> Space:
+def _read(identity: tuple[int, int], descriptor: int, path: str) -> Space:
     with netlink.Channel(descriptor) as channel:
         seen = tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes())
-        return Space(identity, *seen, cookie=channel.cookie)
+        return Space(identity, *seen, cookie=channel.cookie, path=path)
 
 
 def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:

@@ -8,10 +8,13 @@ Errors are ``ValueError`` with a text for the user, without the item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    DEFAULT_VLAN_PROTOCOL,
+    VLAN_PROTOCOLS,
     Network,
     Parent,
     endpoint_mark,
@@ -23,7 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import sub_in
 
 # include/uapi/linux/if_link.h
 IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL = 1, 5
-ETH_P_8021Q = 0x8100
+_PROTOCOL_WORDS = {number: word for word, number in VLAN_PROTOCOLS.items()}
 
 # Ports of these have a receive handler, and the kernel allows one on a link.
 _PORTS = {"bridge": "bridge", "bond": "bond", "team": "team", "openvswitch": "Open vSwitch bridge"}
@@ -31,12 +34,12 @@ _PORTS = {"bridge": "bridge", "bond": "bond", "team": "team", "openvswitch": "Op
 _RELATED = {"macvtap": "macvlan", "ipvtap": "ipvlan"}
 
 
-def vlan_of(link: Link) -> tuple[int | None, int | None, int | None]:
-    """Index of the base, VLAN id and protocol of a VLAN link; all None for another kind."""
+def vlan_of(link: Link) -> tuple[int | None, int | None, str | None]:
+    """Index of the base, VLAN id and protocol (``802.1q``) of a VLAN link; all None for another kind."""
     if link.kind != "vlan":
         return None, None, None
-    protocol = attribute(link, IFLA_VLAN_PROTOCOL, ">H")
-    return link.parent_index, attribute(link, IFLA_VLAN_ID, "=H"), protocol or ETH_P_8021Q
+    protocol = attribute(link, IFLA_VLAN_PROTOCOL, ">H") or VLAN_PROTOCOLS[DEFAULT_VLAN_PROTOCOL]
+    return link.parent_index, attribute(link, IFLA_VLAN_ID, "=H"), _PROTOCOL_WORDS.get(protocol, hex(protocol))
 
 
 def check_usable(host: Host, name: str) -> None:
@@ -57,7 +60,7 @@ def check_usable(host: Host, name: str) -> None:
         )
 
 
-def to_make(host: Host, name: str, planned: Mapping[str, Parent]) -> Parent:
+def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent]) -> Parent:
     """The sub-interface that a parent which does not exist stands for."""
     found = sub_interface(name)
     if found is None:
@@ -71,15 +74,16 @@ def to_make(host: Host, name: str, planned: Mapping[str, Parent]) -> Parent:
     link = host.links[base]
     if link.loopback or by_kind(link.kind):
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
-    taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, ETH_P_8021Q)), None)
+    taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, protocol)), None)
     if taken and taken.name != working_name(parent_mark(name)):
         raise ValueError(
             f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
         )
-    other = next((made.name for made in planned.values() if (made.base, made.vlan_id) == (base, vlan_id)), name)
+    wanted = Parent(name, base, vlan_id, protocol)
+    other = next((made.name for made in planned.values() if replace(made, name=name) == wanted), name)
     if other != name:
         raise ValueError(f"parent '{name}' cannot be made: '{other}' is to carry VLAN {vlan_id} of '{base}'")
-    return Parent(name, base, vlan_id)
+    return wanted
 
 
 def _names(host: Host) -> str:

@@ -8,22 +8,26 @@ those that come, asked-for addresses are claimed before any free one is given ou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import addressing, links
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, links, plan_names
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
     FAMILIES,
+    HOST,
+    NONE,
     Action,
     Allocation,
     Endpoint,
     MadeNamespace,
     Network,
+    Outcome,
     Target,
     allocated,
     endpoint_mark,
@@ -47,15 +51,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
 )
 
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An endpoint as it will be: its row and its addresses, None where it will not be."""
-
-    key: Key
-    row: Endpoint | None
-    addresses: Mapping[int, Allocation]
 
 
 @dataclass
@@ -114,8 +109,11 @@ class _Work:
     checked_parents: set[str] = field(default_factory=set)
     left: list[tuple[str, Endpoint]] = field(default_factory=list)
     released: dict[tuple[str, str, int], Allocation] = field(default_factory=dict)
+    on_host: list[Callable[[], None]] = field(default_factory=list)
     unlinked: set[tuple[Target, int]] = field(default_factory=set)
     held: dict[tuple[str, str], dict[int, Allocation]] = field(default_factory=dict)
+    coming: set[Key] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
     parents_to_come: frozenset[str] = frozenset()
 
 
@@ -135,6 +133,7 @@ def plan(
     :raises Refused: if anything asked for cannot be; it names every such item
     """
     networks = seen.networks if networks is None else networks
+    specs = [seen.settled(spec) for spec in specs]
     work = _Work(
         seen,
         networks,
@@ -152,6 +151,7 @@ def plan(
     work.order = {spec.key: position for position, spec in enumerate(specs)}
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
+    work.coming = {spec.key for spec in present}
     for spec in specs:
         if spec.state == ABSENT:
             _leave(work, spec.item, spec.key, spec.keep)
@@ -160,12 +160,47 @@ def plan(
     asked = [spec for spec in present if _attempt(work, _claim, spec)]
     for spec in asked:
         _attempt(work, _come, spec, verb)
+    _keep_hosts_in_step(work, specs, purged)
+    names = _names(work, specs)
     if work.refused:
         raise Refused(text for _position, text in sorted(work.refused))
     for item, row in work.left:
         _vacate(work, item, row)
     before, after = _handed_over(work.before, work.after)
-    return Plan(tuple(work.actions), before, tuple(work.kernel), after), work.outcomes
+    return Plan(tuple(work.actions), before, tuple(work.kernel), after, tuple(work.warnings)) + names, work.outcomes
+
+
+def _keep_hosts_in_step(work: _Work, specs: Sequence[EndpointSpec], purged: Iterable[str]) -> None:
+    """The host's own endpoints have a route to each other endpoint of their network, so they come last: those that are
+    asked for, and those of the networks that this run is about."""
+    networks = {spec.network for spec in specs} | set(purged)
+    unasked = [
+        row
+        for row in work.endpoints.values()
+        if row.target == HOST and row.network in networks and row.key not in work.coming
+    ]
+    for spec in as_specs(unasked):
+        _attempt(work, _come, spec, "change")
+    for finish in work.on_host:
+        finish()
+
+
+def _names(work: _Work, specs: Sequence[EndpointSpec]) -> Plan:
+    items = {row.target: item for item, row in work.left} | {spec.target: spec.item for spec in specs if spec.target}
+    plan, problems = plan_names.plan(
+        work.seen,
+        (work.seen.endpoints.values(), work.held),
+        (work.endpoints.values(), _addresses_after(work)),
+        items,
+    )
+    for spec in specs:
+        if spec.target in problems:
+            work.refused.append((work.order[spec.key], f"{spec.item}: {problems[spec.target]}"))
+    return plan
+
+
+def _addresses_after(work: _Work) -> dict[Key, Mapping[int, Allocation]]:
+    return {**work.held, **{key: outcome.addresses for key, outcome in work.outcomes.items()}}
 
 
 def _handed_over(
@@ -282,6 +317,8 @@ def is_ours(made: MadeNamespace, space: Space, boot_id: str) -> bool:
 def _claim(work: _Work, spec: EndpointSpec) -> None:
     """What can be said before any free address is given out: the network, the options that it takes, asked-for
     addresses."""
+    if spec.network == NONE:
+        return
     network = work.networks.get(spec.network)
     if network is None:
         raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
@@ -290,6 +327,15 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
         raise ValueError(
             f"mac_address {spec.mac_address} cannot be had: a link of {reason} has its parent's MAC address"
         )
+    for alias in spec.aliases or ():
+        key = (spec.network, alias)
+        if key in work.coming or key in work.endpoints:
+            raise ValueError(f"aliases: '{alias}' is the name of another endpoint of network '{spec.network}'")
+    if spec.target == HOST:
+        if spec.default_route:
+            raise ValueError("default_route cannot be true with host: true; the host keeps its own default route")
+        if network.lone:
+            raise ValueError(f"host: true cannot be had: {network.driver_name} {network.mode} takes one endpoint only")
     for family in FAMILIES:
         address = spec.address(family)
         if address is None:
@@ -315,6 +361,9 @@ def _allocated(work: _Work, allocation: Allocation) -> None:
 
 
 def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
+    if spec.network == NONE:
+        _come_alone(work, spec)
+        return
     network = work.networks[spec.network]
     old = work.endpoints.get(spec.key)
     _check_parent(work, network)
@@ -323,7 +372,10 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
             f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only"
         )
     room = _enter(work, spec)
-    moved = old is not None and (old.target != spec.target or spec.key in work.seen.former)
+    alone = next((row for row in work.endpoints.at(spec.target) if row.network == NONE), None)
+    if alone:
+        raise ValueError(f"{spec.target} is on network '{NONE}' (endpoint '{alone.name}'), so nothing else can join it")
+    moved = old is not None and (not _same_place(work, old.target, spec.target) or spec.key in work.seen.former)
     if moved:
         _unlink(work, spec.item, old, but=spec.target)
     # In another namespace the default route is decided anew.
@@ -342,12 +394,84 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         cookie=None if space is None else space.cookie,
         boot_id=work.seen.host.boot_id if space is not None else "",
         start_time=None if space is None else space.start_time,
+        aliases=spec.aliases if spec.aliases is not None else (old.aliases if old else ()),
+        sysctls=spec.sysctls if spec.sysctls is not None else (old.sysctls if old else {}),
     )
+    row = replace(row, hosts_path=_container_hosts(work, row))
     if moved:
         work.left.append((spec.item, old))
     work.endpoints.put(row)
-    _steps(work, spec, network, old, row, addresses, room, None if wrong else link, moved, wrong, verb)
     work.outcomes[spec.key] = Outcome(spec.key, row, addresses)
+
+    def finish() -> None:
+        _steps(work, spec, network, old, row, addresses, room, None if wrong else link, moved, wrong, verb)
+
+    if spec.target == HOST:
+        _warn_of_filters(work, spec, network)
+        work.on_host.append(finish)
+    else:
+        finish()
+
+
+def _same_place(work: _Work, one: Target, other: Target) -> bool:
+    """Whether two targets are one, or two words for one namespace (a process and its container)."""
+    spaces = work.seen.space_of(one), work.seen.space_of(other)
+    return one == other or (None not in spaces and spaces[0].identity == spaces[1].identity)
+
+
+def _container_hosts(work: _Work, row: Endpoint) -> str | None:
+    return work.seen.hosts_path(row) if row.target.kind == "container" else None
+
+
+def _warn_of_filters(work: _Work, spec: EndpointSpec, network: Network) -> None:
+    """A mode or flag that keeps endpoints apart keeps the host's own apart, too."""
+    word = next((word for word in (network.mode, network.flag) if word in ("private", "vepa")), None)
+    if word:
+        work.warnings.append(
+            f"{spec.item}: network '{network.name}' is {network.driver_name} {word}, so the host does not reach its endpoints "
+            "by this link either" + (", unless the switch sends frames back" if word == "vepa" else "")
+        )
+
+
+def _come_alone(work: _Work, spec: EndpointSpec) -> None:
+    """The network without links: a namespace that has its loopback and nothing else, and stays so."""
+    old = work.endpoints.get(spec.key)
+    room = _enter(work, spec)
+    others = [row.label for row in work.endpoints.at(spec.target) if row.key != spec.key]
+    names = room.names - {links.LOOPBACK}
+    if room.space:
+        names -= {link.name for link in room.space.links if (spec.target, link.index) in work.unlinked}
+    if others or names:
+        what = f"endpoint '{others[0]}'" if others else f"the link '{sorted(names)[0]}'"
+        raise ValueError(
+            f"{spec.target} has {what}, and network '{NONE}' means none; take that away, or name another target"
+        )
+    if old is not None and old.target != spec.target:
+        work.left.append((spec.item, old))
+    row = Endpoint(
+        network=NONE,
+        name=spec.name,
+        target=spec.target,
+        ifname=links.LOOPBACK,
+        mac_address=None,
+        default_route=(),
+        cookie=room.space.cookie if room.space else None,
+        boot_id=work.seen.host.boot_id if room.space else "",
+        start_time=room.space.start_time if room.space else None,
+    )
+    work.endpoints.put(row)
+    work.outcomes[spec.key] = Outcome(spec.key, row, {})
+    step, changes = links.loopback_alone(spec.item, spec.target, room.space)
+    if not step.empty:
+        work.kernel.append(step)
+    if not step.empty or old is None or old.target != row.target:
+        action = "create" if old is None else "move" if old.target != row.target else "repair"
+        work.actions.append(
+            Action(action, "endpoint", row.label, {} if old is None else {**changes, **_row_changes(old, row)})
+        )
+    if old != row:
+        work.before.append(Put(row))
+        work.after.append(Settle(row, spec.item))
 
 
 def _check_parent(work: _Work, network: Network) -> None:
@@ -369,7 +493,7 @@ def _enter(work: _Work, spec: EndpointSpec) -> Room:
     """The namespace that an endpoint comes to; a named one that does not exist is planned."""
     target = spec.target
     room = _room(work, target)
-    if room.space is not None and room.space.identity == work.seen.host.space.identity:
+    if target != HOST and room.space is not None and room.space.identity == work.seen.host.space.identity:
         raise ValueError(f"{target.kind} {target.value} is the host's own network namespace; name another one")
     if room.space is None and not room.to_be_made:
         raise ValueError(work.seen.unreachable[target])
@@ -399,7 +523,8 @@ def _furnished(work: _Work, target: Target, space: Space | None) -> Room:
             del work.namespaces[target.value]
         return Room(None, {"lo"}, to_be_made=target.kind == "netns")
     room = Room(space, {link.name for link in space.links})
-    room.lo_up = any(link.loopback and link.up for link in space.links)
+    # What the host does with its own loopback is its own business.
+    room.lo_up = target == HOST or any(link.loopback and link.up for link in space.links)
     names = {link.index: endpoint_words(link.alias) or link.name for link in space.links}
     for route in space.routes:
         if route.destination == "default":
@@ -414,7 +539,10 @@ def _forget_default(room: Room, *holders: Key | int) -> None:
 def _same_kind(link: Link, network: Network, work: _Work) -> bool:
     """Whether a marked link can be brought to what it should be; else it has to be made anew."""
     parent = work.seen.host.links.get(network.parent)
-    if parent is None or link.kind != network.driver.kind or link.parent_index != parent.index:
+    # A parent that is made anew takes its links with it.
+    if parent is None or network.parent in work.parents_to_come:
+        return False
+    if link.kind != network.driver.kind or link.parent_index != parent.index:
         return False
     mode = network.driver.mode
     if mode is None or not network.driver.lone_modes:
@@ -450,7 +578,8 @@ def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, l
     kept = old.ifname if old and not (moved and old.ifname in taken) else None
     name = spec.ifname or kept
     if name is None:
-        name = next(f"eth{number}" for number in range(len(taken) + 1) if f"eth{number}" not in taken)
+        stem = "underlay" if spec.target == HOST else "eth"
+        name = next(f"{stem}{number}" for number in range(len(taken) + 1) if f"{stem}{number}" not in taken)
     if name in taken:
         raise ValueError(f"ifname '{name}' is taken by another link in {spec.target}; choose another ifname")
     room.names = taken | {name}
@@ -501,7 +630,7 @@ def _default_route(
     """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
     has a default route; the first in a list wins."""
     _forget_default(room, spec.key, link.index if link else -1)
-    if spec.default_route is False:
+    if spec.default_route is False or spec.target == HOST:
         return ()
     possible = [family for family, address in addresses.items() if links.default_route_of(network, address)]
     if spec.default_route and not possible:
@@ -549,7 +678,9 @@ def _steps(
     changes = _row_changes(old, row)
     former = {f: work.released[(*row.key, f)] for f in FAMILIES if (*row.key, f) in work.released}
     mtu = links.mtu_of(network, work.seen.host.links.get(network.parent))
-    wanted = links.Wanted(spec.item, network, row, addresses, mtu, former)
+    peers = _peers(work, row) if row.target == HOST else {}
+    work.outcomes[row.key] = replace(work.outcomes[row.key], peers=peers)
+    wanted = links.Wanted(spec.item, network, row, addresses, mtu, former, peers)
     if link is None:
         if space is not None:
             _clear_way(work, spec, space)
@@ -557,7 +688,7 @@ def _steps(
         action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
         work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
     else:
-        step, found = links.differences(wanted, space, link, room.lo_up)
+        step, found = links.differences(wanted, space, link, room.lo_up, work.seen.sysctls.get(row.key, {}))
         if not step.empty:
             work.kernel.append(step)
         if not step.empty or changes or old is None:
@@ -569,6 +700,18 @@ def _steps(
     room.lo_up = True
 
 
+def _peers(work: _Work, row: Endpoint) -> dict[int, tuple[IPAddress, ...]]:
+    """The addresses of the other endpoints of a network that are not on the host themselves, by family."""
+    addresses = _addresses_after(work)
+    there = [other for other in work.endpoints.values() if other.network == row.network and other.target != HOST]
+    return {
+        family: tuple(
+            sorted(held[family].address for other in there for held in [addresses.get(other.key, {})] if family in held)
+        )
+        for family in FAMILIES
+    }
+
+
 def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any]]:
     if old is None:
         return {}
@@ -577,6 +720,8 @@ def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any
         "ifname": (old.ifname, row.ifname),
         "mac_address": (old.mac_address, row.mac_address),
         "default_route": (bool(old.default_route), bool(row.default_route)),
+        "aliases": (list(old.aliases), list(row.aliases)),
+        "sysctls": (dict(old.sysctls), dict(row.sysctls)),
     }
     return {name: {"before": a, "after": b} for name, (a, b) in pairs.items() if a != b}
 

@@ -17,17 +17,18 @@ from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEF
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
+    DEFAULT_VLAN_PROTOCOL,
     ENDPOINT,
     FAMILIES,
     HISTORY_DAYS,
     POOLS,
-    VLAN_PROTOCOLS,
     Action,
     Allocation,
     HostSetting,
     Network,
     Parent,
     dummy_name,
+    endpoint_of_mark,
     parent_mark,
     released,
     working_name,
@@ -222,6 +223,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         subnets=(),
         mtu=(spec.mtu or None) if spec.mtu is not None else (old.mtu if old else None),
         labels=spec.labels if spec.labels is not None else (old.labels if old else {}),
+        vlan_protocol=spec.vlan_protocol or _kept_protocol(work, old, asked_parent),
         cooldown=spec.cooldown if spec.cooldown is not None else (old.cooldown if old else 0),
     )
     if internal and asked_parent:
@@ -229,6 +231,12 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
     work.networks[spec.name] = network
     work.items[spec.name] = spec.item
     work.networks[spec.name] = replace(network, subnets=_subnets(work, spec, old, network))
+
+
+def _kept_protocol(work: _Work, old: Network | None, parent: str | None) -> str:
+    """That which the network has, or another one on its parent, else the default."""
+    beside = (network.vlan_protocol for network in work.networks.values() if network.parent == parent)
+    return old.vlan_protocol if old else next(beside, DEFAULT_VLAN_PROTOCOL)
 
 
 def _enable_ipv6(spec: NetworkSpec, old: Network | None) -> bool:
@@ -315,16 +323,22 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
             )
             work.before.append(Drop(work.parents.pop(made.name)))
         parents.check_usable(work.seen.host, network.parent)
+        protocol = parents.vlan_of(link)[2]
+        if spec.vlan_protocol and protocol and protocol != spec.vlan_protocol:
+            raise ValueError(
+                f"parent '{network.parent}' exists and its VLAN protocol is {protocol}, not {spec.vlan_protocol}; leave "
+                "vlan_protocol out, or name another parent"
+            )
         warning = parents.misnamed(work.seen.host, network.parent)
         work.warnings += [f"{spec.item}: {warning}"] if warning else []
     else:
         row = made or (
             Parent(network.parent)
             if network.isolated
-            else parents.to_make(work.seen.host, network.parent, work.parents)
+            else parents.to_make(work.seen.host, network.parent, network.vlan_protocol, work.parents)
         )
         if made is not None and row.base is not None:
-            parents.to_make(work.seen.host, row.name, {})
+            row = parents.to_make(work.seen.host, row.name, network.vlan_protocol, {})
         _make_parent(work, spec, network, row, "repair" if made else "create")
     work.ensured.add(network.parent)
     _warn_if_down(work, spec, network)
@@ -345,7 +359,6 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
         MakeParent(
             spec.item,
             row,
-            VLAN_PROTOCOLS["802.1q"],
             up=base is None or base.up,
             mtu=network.mtu if base is None else None,
         )
@@ -358,7 +371,9 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
     """A parent of ours that was altered is put right; one that is another link by now is made anew."""
     link = work.seen.host.links[made.name]
     base = work.seen.host.links.get(made.base) if made.base else None
-    if made.base and parents.vlan_of(link)[:2] != (base and base.index, made.vlan_id):
+    if made.base:
+        made = replace(made, protocol=network.vlan_protocol)
+    if made.base and parents.vlan_of(link) != (base and base.index, made.vlan_id, made.protocol):
         lost = parents.lost_with(work.seen, made.name)
         if lost:
             raise ValueError(
@@ -370,8 +385,9 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
     changes: dict[str, Any] = {}
     if not link.up and (base is None or base.up):
         changes["up"] = {"before": False, "after": True}
-    mtu = network.mtu or result.DUMMY_MTU
-    if base is None and made.base is None and link.mtu != mtu:
+    # A sub-interface goes down with its base link's MTU by itself, but not up again.
+    mtu = base.mtu if base else network.mtu or result.DUMMY_MTU
+    if (base or made.base is None) and link.mtu != mtu:
         changes["mtu"] = {"before": link.mtu, "after": mtu}
     if changes:
         work.kernel.append(
@@ -432,7 +448,12 @@ def _check_company(work: _Work, spec: NetworkSpec) -> None:
     for other in work.networks.values():
         if other.name != network.name and other.parent == network.parent:
             _check_beside(network, other)
-    _check_mtu(work, network)
+            if network.vlan_protocol != other.vlan_protocol and network.parent in work.parents:
+                raise ValueError(
+                    f"parent '{network.parent}' carries network '{other.name}' with vlan_protocol {other.vlan_protocol}; "
+                    f"asked for is {network.vlan_protocol}. Use the same, or another VLAN id"
+                )
+    _check_mtu(work, spec, network)
     link = work.seen.host.links.get(network.parent)
     if link is not None:
         child = parents.foreign_child(work.seen, link.index, network)
@@ -443,17 +464,20 @@ def _check_company(work: _Work, spec: NetworkSpec) -> None:
     _check_addresses(work, network)
 
 
-def _check_mtu(work: _Work, network: Network) -> None:
-    """No link can carry more than its parent; a dummy of ours follows the network."""
+def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
+    """No link can carry more than its parent; a dummy of ours follows the network. Where the parent's has shrunk since, the
+    endpoints have that until it grows again."""
     made = work.parents.get(network.parent)
     if made is not None and made.base is None:
         return
     links = work.seen.host.links
     carrier = links.get(network.parent) or (links.get(made.base) if made and made.base else None)
-    if carrier is not None and network.mtu and network.mtu > carrier.mtu:
-        raise ValueError(
-            f"mtu {network.mtu} is above that of '{carrier.name}' ({carrier.mtu}), which carries it; raise that one first"
-        )
+    if carrier is None or not network.mtu or network.mtu <= carrier.mtu:
+        return
+    words = f"mtu {network.mtu} is above that of '{carrier.name}' ({carrier.mtu}), which carries it"
+    if spec.mtu:
+        raise ValueError(f"{words}; raise that one first")
+    work.warnings.append(f"{spec.item}: {words}; its endpoints have {carrier.mtu} until that one is raised")
 
 
 def _check_beside(network: Network, other: Network) -> None:
@@ -492,7 +516,7 @@ def _check_routed(work: _Work, spec: NetworkSpec, network: Network) -> None:
             own = next(
                 (n for n in host.subnets_of(name) if n.version == subnet.family and n.overlaps(subnet.network)), None
             )
-            if own and not host.links[name].loopback:
+            if own and not host.links[name].loopback and endpoint_of_mark(host.links[name].alias) is None:
                 raise ValueError(
                     f"subnet {subnet.network} overlaps {own}, the host's own on '{name}'; in mode {network.mode} "
                     "the subnets must be others than the host's"
@@ -591,6 +615,8 @@ def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
         return f"driver {where}"
     if old.parent != new.parent:
         return f"parent {where}"
+    if old.vlan_protocol != new.vlan_protocol and new.parent in work.parents:
+        return f"vlan_protocol {where}"
     if old.mode != new.mode and {old.mode, new.mode} & old.driver.lone_modes:
         return f"{old.driver.mode.option if old.driver.mode else 'mode'} {old.mode} {where}"
     return None

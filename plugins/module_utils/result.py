@@ -15,15 +15,27 @@ from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.audit import Finding
 from ansible_collections.netops.underlay.plugins.module_utils.book import set_aside as set_aside_on
 from ansible_collections.netops.underlay.plugins.module_utils.book import usage
-from ansible_collections.netops.underlay.plugins.module_utils.links import default_route_of, mtu_of
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
+from ansible_collections.netops.underlay.plugins.module_utils.links import (
+    LOOPBACK,
+    LOOPBACK_ADDRESS,
+    LOOPBACK_PREFIXLEN,
+    default_route_of,
+    is_ours,
+    mtu_of,
+    prefixlen_in,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
-    VLAN_PROTOCOLS,
+    HOST,
+    NONE,
     Allocation,
     Endpoint,
     Held,
     Network,
+    Outcome,
     Parent,
+    Target,
     endpoint_mark,
     moment,
 )
@@ -31,22 +43,23 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Hos
 from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
-DUMMY_MTU = 1500
+DUMMY_MTU, LOOPBACK_MTU = 1500, 65536
 
 
 def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[str, Any]:
     """A network; ``parents`` are the links that we made or will have made."""
     made = parents.get(item.parent)
     link = host.links.get(item.parent)
-    _base, vlan_id, protocol = vlan_of(link) if link else (None, made and made.vlan_id, VLAN_PROTOCOLS["802.1q"])
-    words = {number: word for word, number in VLAN_PROTOCOLS.items()}
+    _base, vlan_id, protocol = vlan_of(link) if link else (None, None, None)
+    if made is not None:
+        vlan_id, protocol = made.vlan_id, made.protocol
     return {
         "name": item.name,
         "driver": item.driver_name,
         "parent": item.parent,
         "parent_created": made is not None,
         "vlan_id": vlan_id,
-        "vlan_protocol": words.get(protocol, hex(protocol or 0)) if vlan_id is not None else None,
+        "vlan_protocol": protocol if vlan_id is not None else None,
         "mode": item.mode,
         "flag": item.flag,
         "mtu": item.mtu or _parent_mtu(made, link, host),
@@ -83,9 +96,13 @@ def endpoint(
     addresses: Mapping[int, Allocation],
     host: Host,
     space: Space | None,
-    predicted: bool = False,
+    hosts_file: str | None = None,
+    outcome: Outcome | None = None,
 ) -> dict[str, Any]:
-    """An endpoint as it is in ``space``, or as it will be (``predicted``)."""
+    """An endpoint as it is in ``space``, or as it will be (``outcome``)."""
+    if row.network == NONE:
+        return _alone(row, space, outcome is not None)
+    predicted = outcome is not None
     link = None if space is None else space.marked(endpoint_mark(*row.key))
     attached = predicted or link is not None
     if predicted or link is None:
@@ -101,37 +118,86 @@ def endpoint(
         if predicted or link is None
         else {(found.address, found.prefixlen) for found in space.addresses if found.index == link.index}
     )
-    routes = _routes(row, item, addresses) if item else []
-    if not predicted:
-        routes = [route for route in routes if link and _is_there(route, link.index, space)]
+    if row.target == HOST:
+        routes = _routes_of_host(link, space, outcome)
+    else:
+        routes = _routes(row, item, addresses) if item else []
+        if not predicted:
+            routes = [route for route in routes if link and _is_there(route, link.index, space)]
     return {
         "network": row.network,
         "name": row.name,
         "driver": item.driver_name if item else None,
-        "target": {"kind": row.target.kind, "value": row.target.value},
+        "target": _target(row.target),
         "ifname": ifname,
         "mac_address": mac,
         "mtu": mtu,
-        "ipv4": _interface(item, addresses.get(4), on),
-        "ipv6": _interface(item, addresses.get(6), on),
+        "ipv4": _interface(row, item, addresses.get(4), on),
+        "ipv6": _interface(row, item, addresses.get(6), on),
         "routes": routes,
         "default_route": bool(row.default_route),
-        "aliases": [],
+        "aliases": list(row.aliases),
+        "sysctls": dict(row.sysctls),
+        "hosts_file": hosts_file,
         "state": "attached" if attached else "waiting",
     }
 
 
+def _target(target: Target) -> dict[str, str]:
+    engine = {"engine": target.engine} if target.engine else {}
+    return {"kind": target.kind, "value": target.value, **engine}
+
+
+def _alone(row: Endpoint, space: Space | None, predicted: bool) -> dict[str, Any]:
+    """An endpoint of the network without links: its loopback is all that there is."""
+    loopback = next((link for link in space.links if link.loopback), None) if space else None
+    attached = predicted or (loopback is not None and loopback.up)
+    return {
+        "network": row.network,
+        "name": row.name,
+        "driver": None,
+        "target": _target(row.target),
+        "ifname": LOOPBACK,
+        "mac_address": None,
+        "mtu": loopback.mtu if loopback else LOOPBACK_MTU,
+        "ipv4": {"address": LOOPBACK_ADDRESS, "prefixlen": LOOPBACK_PREFIXLEN, "gateway": None} if attached else None,
+        "ipv6": None,
+        "routes": [],
+        "default_route": False,
+        "aliases": [],
+        "sysctls": {},
+        "hosts_file": None,
+        "state": "attached" if attached else "waiting",
+    }
+
+
+def _routes_of_host(link: Link | None, space: Space | None, outcome: Outcome | None) -> list[dict[str, Any]]:
+    """The host's routes to single endpoints."""
+    if outcome is not None:
+        found = [address for family in FAMILIES for address in outcome.peers.get(family, ())]
+    elif link is None or space is None:
+        found = []
+    else:
+        texts = (route.destination.partition("/")[0] for route in space.routes if is_ours(route, link.index))
+        found = sorted(map(addressing.parse_address, texts), key=lambda address: (address.version, address))
+    return [
+        {"destination": f"{address}/{address.max_prefixlen}", "gateway": None, "family": f"ipv{address.version}"}
+        for address in found
+    ]
+
+
 def _interface(
-    item: Network | None, allocation: Allocation | None, on: Container[tuple[str, int]] | None
+    row: Endpoint, item: Network | None, allocation: Allocation | None, on: Container[tuple[str, int]] | None
 ) -> dict[str, Any] | None:
     subnet = item.subnet_of(allocation.address) if item and allocation else None
     if allocation is None or subnet is None:
         return None
-    if on is not None and (str(allocation.address), subnet.network.prefixlen) not in on:
+    prefixlen = prefixlen_in(row.target, subnet)
+    if on is not None and (str(allocation.address), prefixlen) not in on:
         return None
     return {
         "address": str(allocation.address),
-        "prefixlen": subnet.network.prefixlen,
+        "prefixlen": prefixlen,
         "gateway": None if subnet.gateway is None else str(subnet.gateway),
     }
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import (
     audit,
+    install,
     netlink,
     observe,
     plan_addresses,
@@ -41,11 +42,12 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Endpoint,
     Held,
     Network,
+    Outcome,
+    Target,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
-from ansible_collections.netops.underlay.plugins.module_utils.plan_endpoints import Outcome
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, EndpointSpec
-from ansible_collections.netops.underlay.plugins.module_utils.steps import MakeLink, Plan, SetUp
+from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, MakeLink, Plan, SetUp
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
@@ -171,7 +173,7 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
     with _opened(module) as kept:
         seen = observe.for_networks(kept, specs, purge)
         change = plan_networks.plan(seen, specs, purge, bool(params.get("force")), settings)
-        follow, _outcomes, seen = _endpoints_of(kept, seen, change)
+        follow, spaces, seen = _endpoints_of(kept, seen, change)
         plan = Plan(
             change.plan.actions + follow.actions,
             change.plan.before + follow.before,
@@ -180,10 +182,11 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
             change.plan.warnings,
         )
         before = {name: result.network(item, seen.host, seen.parents) for name, item in seen.networks.items()}
-        after = {name: result.network(item, seen.host, change.parents) for name, item in change.networks.items()}
+        host = _foreseen(seen.host, change.plan)
+        after = {name: result.network(item, host, change.parents) for name, item in change.networks.items()}
         final = after
         if not module.check_mode:
-            apply(plan, kept, seen.host.boot_id)
+            apply(plan, kept, seen.host.boot_id, spaces)
             if plan.changed:
                 now = observe.everything(kept)
                 final = {name: result.network(item, now.host, now.parents) for name, item in now.networks.items()}
@@ -224,8 +227,8 @@ _NETWORK_KEYS = dict.fromkeys(
 
 def _endpoints_of(
     kept: Store, seen: Observed, change: plan_networks.Change
-) -> tuple[Plan, Mapping[Any, Outcome], Observed]:
-    """What follows for the endpoints of networks that change or go."""
+) -> tuple[Plan, Mapping[Target, Space | None], Observed]:
+    """What follows for the endpoints of networks that change or go, and the namespaces that they are in."""
     rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
     if not rows:
         return Plan(), {}, seen
@@ -236,13 +239,26 @@ def _endpoints_of(
         if row.network in change.removed
     ]
     more = observe.for_endpoints(kept, [*moving, *leaving], base=seen, networks=change.networks)
-    more = replace(more, allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations))
+    more = replace(
+        more,
+        host=_foreseen(seen.host, change.plan),
+        allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations),
+    )
     # An endpoint whose process is gone waits, with its address held, until it is given another target.
     there = [item for item in moving if item.target.kind == "netns" or more.space_of(item.target) is not None]
-    plan, outcomes = plan_endpoints.plan(
+    plan, _outcomes = plan_endpoints.plan(
         more, [*leaving, *there], networks=change.networks, parents_to_come=change.parents_to_come, verb="change"
     )
-    return plan, outcomes, more
+    return plan, more.spaces, more
+
+
+def _foreseen(host: Host, plan: Plan) -> Host:
+    """The host with its parents as the plan will have changed them."""
+    links = dict(host.links)
+    for step in plan.kernel:
+        if isinstance(step, ChangeParent) and step.mtu is not None and step.name in links:
+            links[step.name] = replace(links[step.name], mtu=step.mtu)
+    return replace(host, links=links)
 
 
 def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:
@@ -282,7 +298,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         after = _predicted(seen, outcomes)
         final = after
         if not module.check_mode:
-            apply(plan, kept, seen.host.boot_id)
+            apply(plan, kept, seen.host.boot_id, seen.spaces)
             final = _read_back(kept, seen, plan, outcomes)
             _verify(after, final, "endpoint")
     return {
@@ -309,7 +325,12 @@ def _present(
             held.setdefault((allocation.network, allocation.owner), {}).setdefault(allocation.family, allocation)
     return {
         key: result.endpoint(
-            rows[key], seen.networks.get(key[0]), held.get(key, {}), seen.host, seen.space_of(rows[key].target)
+            rows[key],
+            seen.networks.get(key[0]),
+            held.get(key, {}),
+            seen.host,
+            seen.space_of(rows[key].target),
+            seen.hosts_path(rows[key]),
         )
         for key in keys
         if key in rows
@@ -324,7 +345,8 @@ def _predicted(seen: Observed, outcomes: Mapping[Any, Outcome]) -> dict[Any, Res
             outcome.addresses,
             seen.host,
             seen.space_of(outcome.row.target),
-            True,
+            seen.hosts_path(outcome.row),
+            outcome,
         )
         for key, outcome in outcomes.items()
         if outcome.row is not None
@@ -362,6 +384,8 @@ _ENDPOINT_KEYS = dict.fromkeys(
         "routes",
         "default_route",
         "aliases",
+        "sysctls",
+        "hosts_file",
         "state",
     ]
 )
@@ -456,6 +480,35 @@ def _address_label(row: Allocation) -> str:
 def _absent_address(item: Any) -> Result:
     keys = dict.fromkeys(["network", "owner", "address", "family", "kind", "description", "expires", "state"])
     return result.absent(keys, network=item.network, owner=item.owner, family=f"ipv{item.family}")
+
+
+# --- the service ----------------------------------------------------------------------------------------------
+
+
+def service(module: Any) -> Result:
+    """vlan_service."""
+    params = module.params
+    if params["state"] == ABSENT:
+        leaving = install.there()
+        if not module.check_mode:
+            install.remove_all()
+        return _service_result(dict.fromkeys(leaving, "present"), {}, leaving)
+    wanted = install.files(sys.executable, _state_dir(params))
+    changed, strays = install.differing(wanted), install.strays(wanted)
+    if not module.check_mode:
+        install.put_files(changed, strays)
+    before = dict.fromkeys(strays, "of another version")
+    after = dict.fromkeys((file.path for file in changed), "of this version")
+    return _service_result(before, after, [*after, *strays])
+
+
+def _service_result(before: Result, after: Result, files: list[str]) -> Result:
+    return {
+        "changed": bool(files),
+        "files": files,
+        "unit": install.CONTAINERS_UNIT,
+        "diff": result.diff(before, after),
+    }
 
 
 # --- reading only ---------------------------------------------------------------------------------------------

@@ -22,7 +22,14 @@ from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
-from ansible_collections.netops.underlay.plugins.module_utils.model import HISTORY_DAYS, POOLS, HostSetting, Target
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    HISTORY_DAYS,
+    HOST,
+    NONE,
+    POOLS,
+    HostSetting,
+    Target,
+)
 
 PRESENT, ABSENT = "present", "absent"
 IFNAME_MAX = 15
@@ -33,7 +40,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUB_INTERFACE = re.compile(r"(?P<base>[^.]+)\.(?P<id>[^.]+)")
 # Names that mean something else under /proc/sys/net/ipv*/conf.
 _IFNAMES_TAKEN = frozenset({"lo", "all", "default"})
-TARGET_OPTIONS = ("netns", "netns_path", "pid")
+TARGET_OPTIONS = ("netns", "netns_path", "pid", "container", "host")
+# Under these names a machine finds itself (/etc/hosts); an endpoint must not take them away.
+_NAMES_TAKEN = frozenset(
+    {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters"}
+)
+ALIASES_MAX = 64
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)")
+# What follows from the options of the network.
+_SYSCTLS_TAKEN = {"net.ipv6.conf.IFNAME.disable_ipv6": "enable_ipv6 of the network"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,7 @@ class NetworkSpec:
     mtu: int | None = None
     labels: Mapping[str, str] | None = None
     cooldown: int | None = None
+    vlan_protocol: str | None = None
     force: bool = False
     given_gateways: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -75,6 +92,8 @@ class EndpointSpec:
     ifname: str | None = None
     default_route: bool | None = None
     keep: bool = False
+    aliases: tuple[str, ...] | None = None
+    sysctls: Mapping[str, str] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -174,7 +193,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
     :raises ValueError: with what is wrong and how to put it right
     """
     name = _named(options["name"], "network name")
-    if name == "none":
+    if name == NONE:
         raise ValueError("the network name 'none' is taken by the network that has no links; choose another")
     if options["state"] == ABSENT:
         return NetworkSpec(item, name, ABSENT, force=bool(options.get("force")))
@@ -201,6 +220,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         subnets=subnets,
         mtu=mtu,
         labels=_labels(options.get("labels")),
+        vlan_protocol=options.get("vlan_protocol"),
         cooldown=_within(options.get("cooldown"), "cooldown", 0, COOLDOWN_MAX, "seconds"),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
@@ -365,7 +385,11 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
     :raises ValueError: with what is wrong and how to put it right
     """
     name = _named(options["name"], "endpoint name")
+    if name.lower() in _NAMES_TAKEN:
+        raise ValueError(f"the endpoint name '{name}' means the machine itself; choose another")
     network = _network_of(options)
+    if network == NONE:
+        _check_none(options)
     if options["state"] == ABSENT:
         return EndpointSpec(item, network, name, ABSENT, keep=bool(options.get("keep")))
     return EndpointSpec(
@@ -379,7 +403,50 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
         mac_address=_mac(options.get("mac_address")),
         ifname=_ifname(options.get("ifname")),
         default_route=options.get("default_route"),
+        aliases=_aliases(name, options.get("aliases")),
+        sysctls=_sysctls(options.get("sysctls")),
     )
+
+
+def _check_none(options: Mapping[str, Any]) -> None:
+    """The network without links: a namespace with its loopback and nothing else."""
+    useless = ("ipv4_address", "ipv6_address", "mac_address", "ifname", "default_route", "aliases", "sysctls")
+    given = next((option for option in useless if options.get(option)), None)
+    if given:
+        raise ValueError(f"{given} has no meaning on network '{NONE}', which has no links; leave it out")
+    if options.get("host"):
+        raise ValueError(f"host: true and network '{NONE}' contradict each other: the host keeps its links")
+
+
+def _aliases(name: str, given: Sequence[Any] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if len(given) > ALIASES_MAX:
+        raise ValueError(f"aliases has {len(given)} names; an endpoint has at most {ALIASES_MAX}")
+    aliases = tuple(dict.fromkeys(_named(str(alias), "name for aliases") for alias in given))
+    for alias in aliases:
+        if alias.lower() in _NAMES_TAKEN:
+            raise ValueError(f"aliases: '{alias}' means the machine itself; choose another")
+    return tuple(alias for alias in aliases if alias != name)
+
+
+def _sysctls(given: Mapping[str, Any] | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    found = {}
+    for key, value in sorted(given.items()):
+        if not _SYSCTL.fullmatch(str(key)):
+            raise ValueError(
+                f"sysctls: {shown(str(key))} is not a setting of this endpoint's link, such as "
+                "net.ipv4.conf.IFNAME.rp_filter (IFNAME stands for the link's name)"
+            )
+        if key in _SYSCTLS_TAKEN:
+            raise ValueError(f"sysctls: {key} follows from {_SYSCTLS_TAKEN[key]}; set it there")
+        number = str(int(value)) if isinstance(value, bool) else str(value)
+        if not re.fullmatch(r"-?[0-9]{1,10}", number):
+            raise ValueError(f"sysctls: {key} has the value {shown(number)}; it must be a whole number")
+        found[str(key)] = str(int(number))
+    return found
 
 
 def _network_of(options: Mapping[str, Any]) -> str:
@@ -389,11 +456,19 @@ def _network_of(options: Mapping[str, Any]) -> str:
 
 
 def _target(options: Mapping[str, Any]) -> Target:
-    given = [option for option in TARGET_OPTIONS if options.get(option) is not None]
+    given = [option for option in TARGET_OPTIONS if options.get(option) is not None and options[option] is not False]
     if len(given) != 1:
         found = f"both {' and '.join(given)} are given" if given else "none is given"
         raise ValueError(f"exactly one of {', '.join(TARGET_OPTIONS)} says where the endpoint lives; {found}")
     kind, value = given[0], options[given[0]]
+    if options.get("container_engine") is not None and kind != "container":
+        raise ValueError(f"container_engine has a meaning with container only, not with {kind}")
+    if kind == "host":
+        return HOST
+    if kind == "container":
+        if not _CONTAINER.fullmatch(value):
+            raise ValueError(f"container {shown(value)} is not the name of a container")
+        return Target(kind, value, options.get("container_engine") or "auto")
     if kind == "netns":
         return Target(kind, _netns(value))
     if kind == "pid":

@@ -18,6 +18,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Endpoint,
     Held,
     HostSetting,
+    MadeFile,
     MadeNamespace,
     Network,
     Parent,
@@ -26,7 +27,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 
 # --- the store ------------------------------------------------------------------------------------------------
 
-Row = Union[HostSetting, Network, Parent, Endpoint, MadeNamespace, Allocation, Held]
+Row = Union[HostSetting, Network, Parent, Endpoint, MadeNamespace, MadeFile, Allocation, Held]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,6 @@ class MakeParent:
 
     item: str
     parent: Parent
-    protocol: int
     up: bool
     mtu: int | None = None
 
@@ -118,11 +118,13 @@ class MakeNamespace:
 
 @dataclass(frozen=True)
 class RouteSpec:
-    """A default route by a link: ``gateway`` None means the device itself."""
+    """A route by a link: ``gateway`` None means the device itself; ``destination`` None is the default route, else one
+    address."""
 
     family: int
     gateway: IPAddress | None
     onlink: bool = False
+    destination: IPAddress | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class SetUp:
     """Bring an endpoint's link to what it should be: everything in here is to be written, nothing else is.
 
     ``link`` is its present name in the namespace. Order: sysctls, addresses taken away, the link's own properties with its
-    name, mark and "up" in one request, addresses, routes.
+    name, mark and "up" in one request, addresses, routes. ``sysctls`` have IFNAME in the place of the link's name.
     """
 
     item: str
@@ -170,7 +172,40 @@ class SetUp:
         return self == SetUp(self.item, self.space, self.link, self.name)
 
 
-KernelStep = Union[CheckGone, RemoveLink, RemoveNamespace, MakeParent, ChangeParent, MakeNamespace, MakeLink, SetUp]
+@dataclass(frozen=True)
+class PutNames:
+    """Bring our block of names in a hosts file to ``block`` ('': no block). ``base`` is what a file begins with that is
+    to be made; None: one that is not there is left alone."""
+
+    item: str
+    path: str
+    block: str
+    base: str | None = None
+
+
+@dataclass(frozen=True)
+class RemoveNames:
+    """Take away a hosts file that we made, if it holds nothing but what it began with and our names (``digest``), and
+    those of ``folders`` that are empty then; else only our names."""
+
+    item: str
+    path: str
+    digest: str
+    folders: tuple[str, ...]
+
+
+KernelStep = Union[
+    CheckGone,
+    RemoveLink,
+    RemoveNamespace,
+    MakeParent,
+    ChangeParent,
+    MakeNamespace,
+    MakeLink,
+    SetUp,
+    PutNames,
+    RemoveNames,
+]
 
 # The order in which the kernel gets them: what is freed first can be used by what comes later.
 PHASES: tuple[type, ...] = (
@@ -182,6 +217,8 @@ PHASES: tuple[type, ...] = (
     MakeNamespace,
     MakeLink,
     SetUp,
+    PutNames,
+    RemoveNames,
 )
 
 

@@ -40,6 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Endpoint,
     Held,
     HostSetting,
+    MadeFile,
     MadeNamespace,
     Network,
     Parent,
@@ -47,7 +48,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Put, StoreStep
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6E6F756C  # "noul": says that the file is ours
 FILE_NAME = "store.sqlite"
 LOCK_NAME = "lock"
@@ -61,12 +62,15 @@ _DAY_S = 86400
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE networks (name TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE parents (name TEXT PRIMARY KEY, base TEXT, vlan_id INTEGER) WITHOUT ROWID;
+CREATE TABLE parents (
+    name TEXT PRIMARY KEY, base TEXT, vlan_id INTEGER, protocol TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE made_files (name TEXT PRIMARY KEY, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE namespaces (name TEXT PRIMARY KEY, cookie INTEGER, boot_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE endpoints (
     network TEXT NOT NULL, name TEXT NOT NULL, target_kind TEXT NOT NULL, target_value TEXT NOT NULL,
-    ifname TEXT NOT NULL, mac_address TEXT, default_route TEXT NOT NULL,
+    target_engine TEXT NOT NULL, ifname TEXT NOT NULL, mac_address TEXT, default_route TEXT NOT NULL,
     cookie INTEGER, boot_id TEXT NOT NULL, start_time INTEGER,
+    aliases TEXT NOT NULL, sysctls TEXT NOT NULL, hosts_path TEXT,
     PRIMARY KEY (network, name)) WITHOUT ROWID;
 CREATE TABLE allocations (
     segment TEXT NOT NULL, family INTEGER NOT NULL, first BLOB NOT NULL, last BLOB NOT NULL,
@@ -115,11 +119,14 @@ class Store:
         return {name: _network(name, json.loads(body)) for name, body in self._sql.execute("SELECT * FROM networks")}
 
     def parents(self) -> dict[str, Parent]:
-        return {row[0]: Parent(*row) for row in self._sql.execute("SELECT name, base, vlan_id FROM parents")}
+        return {row[0]: Parent(*row) for row in self._sql.execute("SELECT name, base, vlan_id, protocol FROM parents")}
 
     def namespaces(self) -> dict[str, MadeNamespace]:
         rows = self._sql.execute("SELECT name, cookie, boot_id FROM namespaces")
         return {row[0]: MadeNamespace(*row) for row in rows}
+
+    def made_files(self) -> dict[str, MadeFile]:
+        return {row[0]: MadeFile(*row) for row in self._sql.execute("SELECT name, digest FROM made_files")}
 
     def endpoints(self) -> dict[tuple[str, str], Endpoint]:
         rows = self._sql.execute(f"SELECT {_ENDPOINT_COLUMNS} FROM endpoints")
@@ -171,6 +178,15 @@ class Store:
             for row in self._sql.execute(
                 query, {"owners": json.dumps(names), "network": network, "kind": kind, "now": self.now}
             )
+        ]
+
+    def of_endpoints(self, networks: Iterable[str]) -> list[Allocation]:
+        """What all endpoints of these networks hold."""
+        query = f"SELECT {_COLUMNS} FROM allocations WHERE network = :network AND kind = :kind AND {_COUNTS}"
+        return [
+            _allocation(row)
+            for network in sorted(set(networks))
+            for row in self._sql.execute(query, {"network": network, "kind": ENDPOINT, "now": self.now})
         ]
 
     def holders(self, spans: Iterable[Span]) -> list[Allocation]:
@@ -743,7 +759,8 @@ def _sql_told(path: str, doing: str) -> Iterator[None]:
 _COLUMNS = "segment, family, first, last, network, kind, owner, description, since, expires, cooling"
 _HISTORY_COLUMNS = "segment, family, first, last, network, kind, owner, description, since, until"
 _ENDPOINT_COLUMNS = (
-    "network, name, target_kind, target_value, ifname, mac_address, default_route, cookie, boot_id, start_time"
+    "network, name, target_kind, target_value, target_engine, ifname, mac_address, default_route, cookie, boot_id,"
+    " start_time, aliases, sysctls, hosts_path"
 )
 # An allocation counts until it expires.
 _COUNTS = "(expires IS NULL OR expires > :now)"
@@ -769,10 +786,12 @@ def _past(row: Sequence[Any]) -> Held:
 
 
 def _endpoint(row: Sequence[Any]) -> Endpoint:
-    network, name, target_kind, target_value, ifname, mac, routes, cookie, boot_id, start_time = row
+    network, name, kind, value, engine, ifname, mac, routes, cookie, boot_id, start_time, aliases, sysctls, hosts = row
     families = tuple(int(family) for family in routes.split())
-    target = Target(target_kind, target_value)
-    return Endpoint(network, name, target, ifname, mac, families, cookie, boot_id, start_time)
+    target = Target(kind, value, engine)
+    settings = json.loads(sysctls) if sysctls else {}
+    names = tuple(aliases.split())
+    return Endpoint(network, name, target, ifname, mac, families, cookie, boot_id, start_time, names, settings, hosts)
 
 
 def _network(name: str, body: dict[str, Any]) -> Network:
@@ -801,6 +820,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         "enable_ipv6": network.enable_ipv6,
         "mtu": network.mtu,
         "cooldown": network.cooldown,
+        "vlan_protocol": network.vlan_protocol,
         "labels": dict(network.labels),
         "subnets": [
             {
@@ -825,7 +845,8 @@ def _allocation_row(row: Allocation) -> tuple[str, tuple[Any, ...]]:
 _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
     HostSetting: lambda row: ("settings", (row.name, json.dumps(row.value))),
     Network: _network_row,
-    Parent: lambda row: ("parents", (row.name, row.base, row.vlan_id)),
+    Parent: lambda row: ("parents", (row.name, row.base, row.vlan_id, row.protocol)),
+    MadeFile: lambda row: ("made_files", (row.name, row.digest)),
     MadeNamespace: lambda row: ("namespaces", (row.name, row.cookie, row.boot_id)),
     Endpoint: lambda row: (
         "endpoints",
@@ -834,12 +855,16 @@ _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
             row.name,
             row.target.kind,
             row.target.value,
+            row.target.engine,
             row.ifname,
             row.mac_address,
             " ".join(map(str, row.default_route)),
             row.cookie,
             row.boot_id,
             row.start_time,
+            " ".join(row.aliases),
+            json.dumps(dict(row.sysctls)) if row.sysctls else "",
+            row.hosts_path,
         ),
     ),
     Allocation: _allocation_row,
@@ -850,7 +875,8 @@ _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
 _BUILDERS: tuple[tuple[str, str, Callable[[Sequence[Any]], Any]], ...] = (
     ("settings", "name, value", lambda row: HostSetting(row[0], json.loads(row[1]))),
     ("networks", "name, body", lambda row: _network(row[0], json.loads(row[1]))),
-    ("parents", "name, base, vlan_id", lambda row: Parent(*row)),
+    ("parents", "name, base, vlan_id, protocol", lambda row: Parent(*row)),
+    ("made_files", "name, digest", lambda row: MadeFile(*row)),
     ("namespaces", "name, cookie, boot_id", lambda row: MadeNamespace(*row)),
     ("endpoints", _ENDPOINT_COLUMNS, _endpoint),
     ("allocations", _COLUMNS, _allocation),

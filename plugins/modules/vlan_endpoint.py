@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vlan_endpoint
-short_description: Put network namespaces on VLANs
+short_description: Put network namespaces and containers on VLANs
 version_added: 0.1.0
 author:
   - netops.underlay contributors (@netops-underlay)
 description:
-  - An endpoint is one link of a network inside a namespace, with its addresses, its routes and its name. The namespace appears
-    on the VLAN like a machine of its own.
+  - An endpoint is one link of a network inside a namespace or a container, with its addresses, its routes and its names. It
+    appears on the VLAN like a machine of its own.
   - One task can carry one endpoint by its own options, or many in O(endpoints); a thousand of them are one task.
   - Options that are left out keep what an endpoint has.
 extends_documentation_fragment:
@@ -26,13 +26,15 @@ options:
     type: str
   network:
     description:
-      - Name of the network. Beside O(endpoints) it is the network of those that name none, and one that O(purge) covers.
+      - Name of the network. V(none) is there always - a namespace or container on it has its loopback and nothing else, up, with
+        C(127.0.0.1/8) and without C(::1); it cannot be on another network.
+      - Beside O(endpoints) it is the network of those that name none, and one that O(purge) covers.
     type: str
   netns:
     description:
       - Named namespace to put the endpoint in, as C(ip netns) lists it. It is made if it does not exist, and a namespace that
         was made is removed with its last endpoint unless something else is in it.
-      - Exactly one of O(netns), O(netns_path) and O(pid) is given.
+      - Exactly one of O(netns), O(netns_path), O(pid), O(container) and O(host) is given.
     type: str
   netns_path:
     description:
@@ -42,6 +44,23 @@ options:
     description:
       - Process whose namespace it is.
     type: int
+  container:
+    description:
+      - Name of a running container of Docker or Podman, which should have been started with C(--network none). A container that
+        was restarted gets its endpoint back, with the same address, by the next run.
+      - A container of a rootless engine cannot be used - macvlan and ipvlan need the host's root.
+    type: str
+  container_engine:
+    description:
+      - The engine that has O(container). If left out or V(auto), whichever has one of this name.
+    type: str
+    choices: [auto, docker, podman]
+  host:
+    description:
+      - Puts the endpoint into the host's own namespace, so that the host reaches the other endpoints of the network, and they it
+        by the endpoint's address. The host gets one route to each of them, and none to the subnet, so its own LAN stays as it
+        is. The link is called C(underlay0), C(underlay1) and so on if O(ifname) is left out.
+    type: bool
   ipv4_address:
     description:
       - IPv4 address. If left out, the lowest free one.
@@ -65,6 +84,18 @@ options:
       - Whether this endpoint carries the default route of its namespace. If left out, it is decided when the endpoint is made,
         and kept - V(true) unless the namespace has a default route by then; the first in a list wins.
     type: bool
+  aliases:
+    description:
+      - Further names. The endpoints of a network find each other by name and alias, since both stand in the hosts files of
+        their targets - C(/etc/netns/NAME/hosts) of a named namespace, which C(ip netns exec) uses, and the container's own
+        C(/etc/hosts). A target given by O(netns_path), O(pid) or O(host) has none.
+    type: list
+    elements: str
+  sysctls:
+    description:
+      - Settings of the endpoint's own link, such as C(net.ipv4.conf.IFNAME.rp_filter), with C(IFNAME) in the place of its name.
+        One that is taken out again keeps its value until the link is made anew.
+    type: dict
   keep:
     description:
       - With O(state=absent), whether its addresses stay held for the endpoint, so that it gets them again when it comes back.
@@ -97,6 +128,16 @@ options:
       pid:
         description: See O(pid).
         type: int
+      container:
+        description: See O(container).
+        type: str
+      container_engine:
+        description: See O(container_engine).
+        type: str
+        choices: [auto, docker, podman]
+      host:
+        description: See O(host).
+        type: bool
       ipv4_address:
         description: See O(ipv4_address).
         type: str
@@ -114,6 +155,13 @@ options:
       default_route:
         description: See O(default_route).
         type: bool
+      aliases:
+        description: See O(aliases).
+        type: list
+        elements: str
+      sysctls:
+        description: See O(sysctls).
+        type: dict
       keep:
         description: See O(keep).
         type: bool
@@ -163,6 +211,22 @@ EXAMPLES = r"""
         ifname: lan0
     purge: true
 
+- name: Found by a second name, and by the host, too
+  netops.underlay.vlan_endpoint:
+    network: ipvlan20
+    endpoints:
+      - name: web1
+        netns: web1
+        aliases: [www]
+      - name: gate
+        host: true
+
+- name: A namespace with nothing but its loopback
+  netops.underlay.vlan_endpoint:
+    name: vault
+    network: none
+    netns: vault
+
 - name: Take one away
   netops.underlay.vlan_endpoint:
     name: web2
@@ -197,7 +261,9 @@ endpoints:
         - {destination: default, gateway: 192.168.20.1, family: ipv4}
         - {destination: 192.168.20.0/24, gateway: null, family: ipv4}
       default_route: true
-      aliases: []
+      aliases: [www]
+      sysctls: {}
+      hosts_file: /etc/netns/web1/hosts
       state: attached
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -224,11 +290,16 @@ OPTIONS = {
     "netns": {"type": "str"},
     "netns_path": {"type": "path"},
     "pid": {"type": "int"},
+    "container": {"type": "str"},
+    "container_engine": {"type": "str", "choices": ["auto", "docker", "podman"]},
+    "host": {"type": "bool"},
     "ipv4_address": {"type": "str", "aliases": ["ip"]},
     "ipv6_address": {"type": "str", "aliases": ["ip6"]},
     "mac_address": {"type": "str"},
     "ifname": {"type": "str"},
     "default_route": {"type": "bool"},
+    "aliases": {"type": "list", "elements": "str"},
+    "sysctls": {"type": "dict"},
     "keep": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

@@ -60,7 +60,9 @@ endpoints:
         - {destination: default, gateway: 192.168.20.1, family: ipv4}
         - {destination: 192.168.20.0/24, gateway: null, family: ipv4}
       default_route: true
-      aliases: []
+      aliases: [www]
+      sysctls: {}
+      hosts_file: /etc/netns/web1/hosts
       state: attached
 """
 

@@ -101,6 +101,13 @@ options:
     description:
       - Words of your own, kept with the network.
     type: dict
+  vlan_protocol:
+    description:
+      - The tag of a sub-interface that is made for the network - V(802.1q), or V(802.1ad) for the outer tag of QinQ. If left out
+        for a network that is made, that of the networks on the same parent, else V(802.1q).
+      - A parent that exists is used with the tag that it has.
+    type: str
+    choices: [802.1q, 802.1ad]
   cooldown:
     description:
       - Seconds for which a released address rests before another owner gets it; its old owner gets it back at once. V(0) if
@@ -180,6 +187,10 @@ options:
       labels:
         description: See O(labels).
         type: dict
+      vlan_protocol:
+        description: See O(vlan_protocol).
+        type: str
+        choices: [802.1q, 802.1ad]
       cooldown:
         description: See O(cooldown).
         type: int
@@ -356,6 +367,7 @@ OPTIONS = {
     },
     "mtu": {"type": "int"},
     "labels": {"type": "dict"},
+    "vlan_protocol": {"type": "str", "choices": ["802.1q", "802.1ad"]},
     "cooldown": {"type": "int"},
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},

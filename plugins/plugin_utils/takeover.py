@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,28 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import Unde
 
 # Stands in for what is not to be judged: a network name that was judged once, a target that is still to be chosen.
 _ANY = "any"
+# The network without links has rules of its own for its endpoints.
+NO_NETWORK = "none"
 
 Item = dict[str, Any]
 
 
 class Unreadable(ValueError):
     """The input is not what the filter reads; the text says which part, what is wrong, and what to give instead."""
+
+
+@dataclass(frozen=True)
+class SubnetKeys:
+    """What a tool calls the parts of a subnet."""
+
+    subnet: str
+    gateway: str
+    ip_range: str
+    auxiliary: str
+
+    @property
+    def all(self) -> frozenset[str]:
+        return frozenset({self.subnet, self.gateway, self.ip_range, self.auxiliary})
 
 
 @dataclass(frozen=True)
@@ -93,16 +109,24 @@ def list_of(value: Any, where: str) -> list[Any]:
     return value
 
 
+def given(values: Mapping[str, Any], key: str) -> Any:
+    """The value, or None where there is none or an empty text."""
+    value = values.get(key)
+    return None if value in (None, "") else value
+
+
 def mtu_of(value: Any, where: str) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Unreadable(f"{where} has to be a number; it is {shown(value)}") from None
 
 
 def subnet_of(value: Any, where: str) -> IPNetwork:
     text = text_of(value, where)
     try:
+        if "/" not in text:
+            raise ValueError
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Unreadable(f"{where} {shown(text)} is not a subnet such as 192.168.20.0/24") from None
@@ -117,11 +141,11 @@ def address_of(value: Any, where: str) -> IPAddress:
         raise Unreadable(f"{where} {shown(text)} is not an IP address") from None
 
 
-def settings_of(driver: str, given: Mapping[str, Any], where: str) -> Item:
-    """The driver's options among ``given``, by option name. What is empty is the default, here as there."""
+def settings_of(driver: str, options: Mapping[str, Any], where: str) -> Item:
+    """The driver's settings among ``options``, by option name. What is empty is the default, here as there."""
     settings = {}
     for setting in DRIVERS[driver].settings:
-        value = given.get(setting.option) or None
+        value = given(options, setting.option)
         if value is None:
             continue
         if text_of(value, where) not in setting.values:
@@ -130,10 +154,41 @@ def settings_of(driver: str, given: Mapping[str, Any], where: str) -> Item:
     return settings
 
 
+def subnet_item(config: Mapping[str, Any], keys: SubnetKeys, where: str, routed: bool) -> Item:
+    """A subnet as ``ipam_config`` takes it; ``routed``: a gateway means nothing, and is left out."""
+    subnet: Item = {"subnet": str(subnet_of(config.get(keys.subnet), f"{where}.{keys.subnet}"))}
+    gateway = given(config, keys.gateway)
+    if gateway is not None:
+        address = address_of(gateway, f"{where}.{keys.gateway}")
+        if not routed:
+            subnet["gateway"] = str(address)
+    ip_range = given(config, keys.ip_range)
+    if ip_range is not None:
+        subnet["ip_range"] = str(subnet_of(ip_range, f"{where}.{keys.ip_range}"))
+    auxiliary = dict_of(config.get(keys.auxiliary), f"{where}.{keys.auxiliary}")
+    if auxiliary:
+        subnet["aux_addresses"] = {
+            str(name): str(address_of(address, f"{where}.{keys.auxiliary}: {name}"))
+            for name, address in auxiliary.items()
+        }
+    return subnet
+
+
+def family_of(subnet: Mapping[str, Any]) -> int:
+    """The family of a subnet of ``ipam_config``."""
+    return 6 if ":" in subnet["subnet"] else 4
+
+
 def is_routed(network: Mapping[str, Any]) -> bool:
     """Whether a gateway means nothing in this network (l3, l3s)."""
     driver = DRIVERS[network["driver"]]
     return driver.mode is not None and network.get(driver.mode.option) in driver.routed_modes
+
+
+def has_own_mac(network: Mapping[str, Any]) -> bool:
+    """Whether an endpoint of this network can have a MAC address of its own (not with ipvlan and passthru)."""
+    driver = DRIVERS[network["driver"]]
+    return driver.own_mac and (driver.mode is None or network.get(driver.mode.option) not in driver.lone_modes)
 
 
 # --- finishing ------------------------------------------------------------------------------------------------
@@ -166,14 +221,27 @@ def _tell_refusals(found: Takeover) -> None:
         if reason:
             found.warn(name, f"vlan_network will refuse it: {reason}. It is left as it is; change it before use")
     for row in found.endpoints:
-        options = {"name": row["name"], "network": _ANY, "netns": row.get("netns", _ANY), "state": spec.PRESENT}
-        reason = _refusal(spec.endpoint_spec, options)
+        reason = _refusal(spec.endpoint_spec, _judged(row, networks))
         if reason:
-            found.warn(row["network"], f"vlan_endpoint will refuse an endpoint: {reason}. It is left as it is")
+            found.warn(
+                row["network"],
+                f"vlan_endpoint will refuse an endpoint: {reason}. {shown(row['name'])} is left as it is",
+            )
     for row in found.addresses:
         reason = _refusal(spec.address_spec, {**row, "network": _ANY, "state": spec.PRESENT})
         if reason:
             found.warn(row["network"], f"vlan_ipam will refuse {row['address']}: {reason}. It is left as it is")
+
+
+def _judged(row: Mapping[str, Any], networks: Container[str]) -> Item:
+    """An endpoint with what can be judged here. A MAC address needs a library that the controller may lack."""
+    options = {key: value for key, value in row.items() if key != "mac_address"}
+    options["state"] = spec.PRESENT
+    if row["network"] != NO_NETWORK or row["network"] in networks:
+        options["network"] = _ANY
+    if not any(target in row for target in spec.TARGET_OPTIONS):
+        options["netns"] = _ANY
+    return options
 
 
 def _refusal(build: Callable[[str, Item], Any], options: Item) -> str | None:

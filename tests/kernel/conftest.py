@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
+from .engines import docker, podman  # noqa: F401
+
 VLANS = (10, 20, 30)
 
 
@@ -96,7 +98,7 @@ class Host:
         return self.run("vlan_network", check, name=name, **params)
 
     def endpoint(self, name: str, network: str, check: bool = False, **params: Any) -> dict[str, Any]:
-        if params.get("state") != "absent" and not {"netns", "netns_path", "pid"} & set(params):
+        if params.get("state") != "absent" and not {"netns", "netns_path", "pid", "container", "host"} & set(params):
             params["netns"] = name
         return self.run("vlan_endpoint", check, name=name, network=network, **params)
 

@@ -13,11 +13,15 @@ from typing import Any
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Ipv6Conf, Link, Route
+from ansible_collections.netops.underlay.plugins.module_utils.links import IN_LINK
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
+    HOST,
     RESERVED,
+    ROUTE_PROTOCOL,
     Allocation,
     Endpoint,
+    MadeFile,
     MadeNamespace,
     Network,
     Parent,
@@ -33,7 +37,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     MakeNamespace,
     MakeParent,
     Plan,
+    PutNames,
     RemoveLink,
+    RemoveNames,
     RemoveNamespace,
     Settle,
     SetUp,
@@ -227,6 +233,8 @@ class _Kernel:
             self.host = replace(self.host, space=changed, links={item.name: item for item in changed.links})
             return
         old = self.spaces.get(target)
+        if target == HOST:
+            self.host = replace(self.host, space=changed, links={item.name: item for item in changed.links})
         same = [key for key, found in self.spaces.items() if old and found and found.identity == old.identity]
         for key in {target, *same}:
             self.spaces[key] = changed
@@ -254,6 +262,7 @@ def carried_out(observed: Observed, plan: Plan, networks: Mapping[str, Network] 
         Parent: dict(observed.parents),
         Endpoint: dict(observed.endpoints),
         MadeNamespace: dict(observed.namespaces),
+        MadeFile: dict(observed.made_files),
         Allocation: {(row.segment, row.address): row for row in observed.allocations},
     }
     for steps in (plan.before, plan.after):
@@ -267,6 +276,7 @@ def carried_out(observed: Observed, plan: Plan, networks: Mapping[str, Network] 
         parents=tables[Parent],
         endpoints=tables[Endpoint],
         namespaces=tables[MadeNamespace],
+        made_files=tables[MadeFile],
         allocations=rows,
         free=free_of(nets.values(), rows),
         host=kernel.host,
@@ -303,6 +313,8 @@ def _keep(tables: dict[type, dict[Any, Any]], kernel: _Kernel, step: Any) -> Non
 
 
 def _do(kernel: _Kernel, step: Any) -> None:
+    if isinstance(step, (PutNames, RemoveNames)):
+        return
     if isinstance(step, RemoveLink):
         place = kernel.space_of(step.space)
         assert any(item.index == step.index and item.name == step.name for item in place.links), step
@@ -337,6 +349,11 @@ def _do(kernel: _Kernel, step: Any) -> None:
         kernel.put(None, replace(place, links=tuple(new if item == old else item for item in place.links)))
 
 
+def _destination(text: str) -> str:
+    """An address without the length that says that it is one, or a subnet as it is."""
+    return text.partition("/")[0] if text.endswith(("/32", "/128")) else text
+
+
 def _without(place: Space, index: int) -> Space:
     return replace(
         place,
@@ -365,7 +382,7 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
     assert old is not None, f"no link {step.link} in {step.space}"
     taken = place.named(step.name)
     assert taken is None or taken == old, f"File exists: {step.name}"
-    settings = {name: int(value) for name, value in step.sysctls.items()}
+    settings = {name.rpartition(".")[2]: int(value) for name, value in step.sysctls.items() if name in IN_LINK}
     new = replace(
         old,
         name=step.name if step.rename else old.name,
@@ -379,6 +396,8 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
     )
     bounced = step.rename and old.up
     links = [new if item == old else item for item in place.links]
+    if step.loopback_up and old.loopback:  # as the kernel does
+        place = replace(place, addresses=(*place.addresses, address(old.index, "127.0.0.1/8")))
     if step.loopback_up:
         links = [replace(item, up=True) if item.loopback else item for item in links]
     off = {(str(text), prefixlen) for text, prefixlen in step.addresses_off}
@@ -388,15 +407,25 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
         if item.index != old.index or not ((item.address, item.prefixlen) in off or (bounced and item.family == 6))
     ]
     addresses += [address(old.index, f"{text}/{prefixlen}") for text, prefixlen in step.addresses]
-    routes_off = {(item.family, item.gateway and str(item.gateway)) for item in step.routes_off}
+    routes_off = {
+        (str(item.destination or "default"), item.family, item.gateway and str(item.gateway))
+        for item in step.routes_off
+    }
     routes = [
         item
         for item in place.routes
         if item.index != old.index
-        or not (bounced or (item.destination == "default" and (item.family, item.gateway) in routes_off))
+        or not (bounced or (_destination(item.destination), item.family, item.gateway) in routes_off)
     ]
     routes += [
-        route(old.index, "default", item.gateway and str(item.gateway), item.family, onlink=item.onlink)
+        route(
+            old.index,
+            f"{item.destination}/{item.destination.max_prefixlen}" if item.destination else "default",
+            item.gateway and str(item.gateway),
+            item.family,
+            onlink=item.onlink,
+            protocol=ROUTE_PROTOCOL if item.destination else 3,
+        )
         for item in step.routes
     ]
     kernel.put(step.space, replace(place, links=tuple(links), addresses=tuple(addresses), routes=tuple(routes)))

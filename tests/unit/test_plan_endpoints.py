@@ -15,7 +15,10 @@ import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import plan_endpoints
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Ipv6Conf, Link
+from ansible_collections.netops.underlay.plugins.module_utils.links import ACCEPT_RA_DEFRTR, DISABLE_IPV6
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    HOST,
+    ROUTE_PROTOCOL,
     Action,
     Allocation,
     Endpoint,
@@ -185,7 +188,7 @@ def test_an_endpoint_in_a_namespace_that_is_made_for_it():
             rename=True,
             mark=mark,
             up=True,
-            sysctls={"disable_ipv6": "1"},
+            sysctls={DISABLE_IPV6: "1"},
             addresses=((ip_address("192.168.20.2"), 24),),
             routes=(GW,),
             loopback_up=True,
@@ -244,13 +247,13 @@ def test_both_families_are_allocated_and_routed():
     [step] = steps(found, SetUp)
     assert step.addresses == ((ip_address("192.168.20.2"), 24), (ip_address("2001:db8::2"), 64))
     assert step.routes == (GW, RouteSpec(6, ip_address("2001:db8::1")))
-    assert step.sysctls == {"disable_ipv6": "0", "accept_ra_defrtr": "0"}
+    assert step.sysctls == {DISABLE_IPV6: "0", ACCEPT_RA_DEFRTR: "0"}
 
 
 def test_in_l3_the_default_route_is_the_device_itself():
     [step] = steps(plan(world(L3), ask(net="l3")), SetUp)
     assert step.routes == (RouteSpec(4, None), RouteSpec(6, None))
-    assert step.sysctls == {"disable_ipv6": "0"}
+    assert step.sysctls == {DISABLE_IPV6: "0"}
 
 
 def test_an_isolated_network_has_no_default_route():
@@ -269,7 +272,7 @@ def test_a_family_that_is_off_gets_no_address():
     net = replace(DUAL, enable_ipv6=False)
     [step] = steps(plan(world(net), ask(net="dual")), SetUp)
     assert step.addresses == ((ip_address("192.168.20.2"), 24),)
-    assert step.sysctls == {"disable_ipv6": "1"}
+    assert step.sysctls == {DISABLE_IPV6: "1"}
 
 
 @pytest.mark.parametrize(("mtu", "expected"), [(None, 1450), (1400, 1400), (1500, 1450)])
@@ -1107,3 +1110,174 @@ def test_what_an_endpoint_leaves_cools_where_the_network_says_so():
     assert ("allocate", "address", "192.168.20.3") in done(plan(cooled, ask("web2")))
     for back in (ask(), ask(ipv4_address="192.168.20.2")):
         assert ("allocate", "address", "192.168.20.2") in done(plan(cooled, back))
+
+
+# --- on the host ------------------------------------------------------------------------------------------------------
+
+HOST_ASK = {"name": "gate", "target": HOST}
+
+
+def host_world(*networks: Any) -> Observed:
+    return world(*(networks or (DUAL,)), spaces={HOST: ON.space})
+
+
+def host_routes(observed: Observed) -> list[str]:
+    return [item.destination for item in observed.host.space.routes if item.protocol == ROUTE_PROTOCOL]
+
+
+def test_the_host_gets_one_route_to_each_endpoint_and_none_to_the_subnet():
+    observed = attached(host_world(), ask(net="dual", **HOST_ASK), ask("web1", "dual"), ask("web2", "dual"))
+    assert host_routes(observed) == ["192.168.20.3/32", "192.168.20.4/32", "2001:db8::3/128", "2001:db8::4/128"]
+    own = the_link(observed, "gate", "dual", HOST)
+    assert own.name == "underlay0"
+    on_it = [(item.address, item.prefixlen) for item in observed.host.space.addresses if item.index == own.index]
+    assert on_it == [("192.168.20.2", 32), ("2001:db8::2", 128)]
+    row = observed.endpoints["dual", "gate"]
+    assert row.default_route == ()
+    assert plan(observed, ask(net="dual", **HOST_ASK), ask("web1", "dual"), ask("web2", "dual")) == Plan()
+
+
+def test_the_routes_follow_whoever_comes_and_goes_though_nobody_names_the_host():
+    observed = attached(host_world(), ask(net="dual", **HOST_ASK), ask("web1", "dual"))
+    found = plan(observed, ask("web2", "dual"))
+    assert ("change", "endpoint", "dual/gate") in done(found)
+    observed = carried_out(observed, found)
+    assert host_routes(observed) == ["192.168.20.3/32", "2001:db8::3/128", "192.168.20.4/32", "2001:db8::4/128"]
+    found = plan(observed, gone("web1", "dual"))
+    observed = carried_out(observed, found)
+    assert host_routes(observed) == ["192.168.20.4/32", "2001:db8::4/128"]
+    assert plan(observed, ask("web2", "dual")) == Plan()
+
+
+def test_a_route_to_an_endpoint_that_was_removed_comes_back_and_those_of_others_stay():
+    observed = attached(host_world(NET), ask(**HOST_ASK), ask("web1"))
+    own = the_link(observed, "gate", target=HOST)
+    foreign = route(own.index, "192.168.20.77/32", protocol=4)
+    place = replace(
+        observed.host.space,
+        routes=(*(item for item in observed.host.space.routes if item.protocol != ROUTE_PROTOCOL), foreign),
+    )
+    observed = replace(observed, host=replace(observed.host, space=place), spaces={**observed.spaces, HOST: place})
+    found = plan(observed, ask(**HOST_ASK))
+    [step] = found.kernel
+    assert written(step) == {"routes"}
+    assert found.actions[0].changes == {"ipv4_routes": {"before": [], "after": ["192.168.20.3"]}}
+
+
+def test_on_the_host_the_link_leaves_the_lan_alone():
+    net = network("mac", "192.168.20.0/24", "2001:db8::/64", driver_name="macvlan")
+    [step] = [step for step in plan(host_world(net), ask(net="mac", **HOST_ASK)).kernel if isinstance(step, SetUp)]
+    assert step.sysctls == {
+        DISABLE_IPV6: "0",
+        "net.ipv4.conf.IFNAME.arp_announce": "2",
+        "net.ipv4.conf.IFNAME.arp_ignore": "1",
+        "net.ipv6.conf.IFNAME.accept_ra": "0",
+    }
+    assert not step.loopback_up
+    observed = attached(host_world(net), ask(net="mac", **HOST_ASK))
+    drifted = replace(observed, sysctls={("mac", "gate"): {"net.ipv4.conf.IFNAME.arp_ignore": "0"}})
+    [step] = plan(drifted, ask(net="mac", **HOST_ASK)).kernel
+    assert step.sysctls == {"net.ipv4.conf.IFNAME.arp_ignore": "1"}
+
+
+@pytest.mark.parametrize(("flag", "mode", "words"), [("private", "l2", "private"), ("vepa", "l2", "sends frames back")])
+def test_that_the_host_cannot_reach_them_is_warned_of(flag, mode, words):
+    net = network("vlan20", "192.168.20.0/24", flag=flag, mode=mode)
+    [warning] = plan(host_world(net), ask(**HOST_ASK)).warnings
+    assert "the host does not reach" in warning and words in warning
+
+
+def test_what_cannot_be_on_the_host_is_refused():
+    assert "default_route cannot be true with host" in refusal(
+        host_world(), ask(net="dual", default_route=True, **HOST_ASK)
+    )
+    lone = network("mac", "192.168.20.0/24", driver_name="macvlan", mode="passthru")
+    assert "takes one endpoint only" in refusal(host_world(lone), ask(net="mac", **HOST_ASK))
+
+
+# --- with no links ----------------------------------------------------------------------------------------------------
+
+
+def test_the_network_none_is_a_namespace_with_its_loopback_up_and_without_ipv6():
+    found = plan(world(), ask("vault", "none"))
+    assert done(found) == [("create", "namespace", "vault"), ("create", "endpoint", "none/vault")]
+    [_made, step] = found.kernel
+    assert (step.link, step.sysctls, step.loopback_up) == ("lo", {DISABLE_IPV6: "1"}, True)
+    observed = carried_out(world(), found)
+    assert plan(observed, ask("vault", "none")) == Plan()
+    found = plan(observed, gone("vault", "none"))
+    assert done(found) == [("remove", "endpoint", "none/vault"), ("remove", "namespace", "vault")]
+    observed = carried_out(observed, found)
+    assert (observed.endpoints, observed.namespaces) == ({}, {})
+
+
+def test_what_was_done_to_its_loopback_is_drift():
+    observed = attached(world(), ask("vault", "none"))
+    place = observed.spaces[netns("vault")]
+    [lo] = place.links
+    altered_lo = replace(lo, ipv6_conf=Ipv6Conf(0, 1))
+    observed = replace(observed, spaces={netns("vault"): replace(place, links=(altered_lo,), addresses=())})
+    found = plan(observed, ask("vault", "none"))
+    assert found.actions[0].changes == {
+        "disable_ipv6": {"before": "0", "after": "1"},
+        "ipv4_address": {"before": None, "after": "127.0.0.1/8"},
+    }
+    assert plan(carried_out(observed, found), ask("vault", "none")) == Plan()
+
+
+def test_none_and_another_network_exclude_each_other():
+    observed = attached(world(), ask("vault", "none"))
+    assert "netns vault is on network 'none'" in refusal(observed, ask("web1", target=netns("vault")))
+    observed = attached(world(), ask("web1"))
+    assert "netns web1 has endpoint 'vlan20/web1'" in refusal(observed, ask("vault", "none", target=netns("web1")))
+    busy = world(spaces={netns("busy"): space(77, loopback(), link(5, "tun0"))})
+    assert "netns busy has the link 'tun0'" in refusal(busy, ask("vault", "none", target=netns("busy")))
+    # In one task, whichever comes first.
+    both = [ask("vault", "none", target=netns("a")), ask("web1", target=netns("a"))]
+    assert "network 'none'" in refusal(world(), *both)
+    assert "means none" in refusal(world(), *reversed(both))
+
+
+def test_from_a_network_to_none_in_one_task():
+    observed = attached(world(), ask("web1"))
+    found = plan(observed, gone("web1"), ask("vault", "none", target=netns("web1")))
+    assert ("create", "endpoint", "none/vault") in done(found)
+    observed = carried_out(observed, found)
+    assert [item.name for item in observed.spaces[netns("web1")].links] == ["lo"]
+    assert set(observed.endpoints) == {("none", "vault")}
+
+
+# --- settings of a link -----------------------------------------------------------------------------------------------
+
+LOG = "net.ipv4.conf.IFNAME.log_martians"
+
+
+def test_settings_of_a_link_are_written_kept_and_put_right():
+    observed = attached(world(), ask(sysctls={LOG: "1"}))
+    assert observed.endpoints["vlan20", "web1"].sysctls == {LOG: "1"}
+    right = replace(observed, sysctls={("vlan20", "web1"): {LOG: "1"}})
+    assert plan(right, ask()) == Plan()
+    wrong = replace(observed, sysctls={("vlan20", "web1"): {LOG: "0"}})
+    found = plan(wrong, ask())
+    assert found.actions == (
+        Action("repair", "endpoint", "vlan20/web1", {"log_martians": {"before": "0", "after": "1"}}),
+    )
+    [step] = found.kernel
+    assert step.sysctls == {LOG: "1"}
+
+
+def test_a_container_named_by_its_process_is_not_moved_when_it_is_named_as_container():
+    process, container = Target("pid", "77"), Target("container", "app", "docker")
+    place = space(77, loopback())
+    observed = attached(world(spaces={process: place}), ask(target=process))
+    spaces = {process: observed.spaces[process], container: observed.spaces[process]}
+    found = plan(replace(observed, spaces=spaces), ask(target=container))
+    assert found.kernel == ()
+    assert found.actions[0].changes == {"target": {"before": "pid 77", "after": "container app"}}
+
+
+def test_with_a_parent_that_is_made_anew_its_links_are_made_anew():
+    observed = attached(world(), ask())
+    found = plan(observed, ask(), parents_to_come=["eth0.20"])
+    assert [type(step) for step in found.kernel] == [RemoveLink, MakeLink, SetUp]
+    assert done(found) == [("rebuild", "endpoint", "vlan20/web1")]

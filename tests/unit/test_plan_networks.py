@@ -104,7 +104,7 @@ def test_a_network_gets_its_sub_interface_made():
     assert change.plan == Plan(
         actions=(Action("create", "parent", "eth0.20"), Action("create", "network", "web")),
         before=(Put(OURS20), Put(net)),
-        kernel=(MakeParent("name 'web'", OURS20, 0x8100, up=True),),
+        kernel=(MakeParent("name 'web'", OURS20, up=True),),
     )
     assert change.networks == {"web": net}
     assert change.parents == {"eth0.20": OURS20}
@@ -162,7 +162,7 @@ def test_mode_and_flag_as_asked_for(fields, expected):
 def test_an_isolated_network_gets_a_dummy_of_its_own():
     change = plan(seen(), ask("web", mtu=9000))
     parent = Parent(dummy_name("web"))
-    assert change.plan.kernel == (MakeParent("name 'web'", parent, 0x8100, up=True, mtu=9000),)
+    assert change.plan.kernel == (MakeParent("name 'web'", parent, up=True, mtu=9000),)
     assert len(parent.name) <= 15
 
 
@@ -183,7 +183,7 @@ def test_what_a_kill_left_of_a_parent_goes_before_it_is_made():
 
 def test_a_base_that_is_down_leaves_the_sub_interface_down_and_warns():
     change = plan(seen(on=host(link(2, "eth0", up=False))), ask("web", "10.1.0.0/24", parent="eth0.20"))
-    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, 0x8100, up=False),)
+    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, up=False),)
     assert change.plan.warnings == (
         "name 'web': link 'eth0' is down, so nothing passes on this network until it is up",
     )
@@ -745,7 +745,7 @@ def test_a_parent_of_ours_that_is_gone_is_made_again():
     change = plan(observed, ask("web"))
     assert done(change) == [("repair", "parent", "eth0.20")]
     assert change.touched == {"web"}
-    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, 0x8100, up=True),)
+    assert change.plan.kernel == (MakeParent("name 'web'", OURS20, up=True),)
 
 
 def test_a_parent_of_ours_that_is_down_is_set_up():

@@ -17,7 +17,9 @@ NETWORK_KEYS = (
     "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "
     "ipam_config labels cooldown state"
 )
-ENDPOINT_KEYS = "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases state"
+ENDPOINT_KEYS = (
+    "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases sysctls hosts_file state"
+)
 ADDRESS_KEYS = "network owner address family kind description expires state"
 ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20, mtu=1450))
 NET = network("vlan20", subnet("192.168.20.0/24", ip_range="192.168.20.128/25", router="192.168.20.129"))
@@ -86,7 +88,9 @@ def attached(spec, *nets):
 def shown(observed, outcome, predicted=False):
     row = outcome.row
     net = observed.networks[row.network]
-    return result.endpoint(row, net, outcome.addresses, observed.host, observed.spaces.get(row.target), predicted)
+    space = observed.spaces.get(row.target)
+    path = observed.hosts_path(row)
+    return result.endpoint(row, net, outcome.addresses, observed.host, space, path, outcome if predicted else None)
 
 
 def with_connected_route(observed):
@@ -120,6 +124,8 @@ def test_an_endpoint_is_predicted_as_it_will_be():
         ],
         "default_route": True,
         "aliases": [],
+        "sysctls": {},
+        "hosts_file": "/etc/netns/web1/hosts",
         "state": "attached",
     }
 

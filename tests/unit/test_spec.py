@@ -542,7 +542,7 @@ def test_the_target_of_an_endpoint(options, target):
 )
 def test_an_endpoint_has_exactly_one_target(options, found):
     assert endpoint_refusal(**options) == (
-        f"exactly one of netns, netns_path, pid says where the endpoint lives; {found}"
+        f"exactly one of netns, netns_path, pid, container, host says where the endpoint lives; {found}"
     )
 
 
@@ -876,3 +876,82 @@ def test_the_address_that_is_looked_for():
     assert spec.lone_address("10.0.0.1") == ip_address("10.0.0.1")
     with pytest.raises(Refused, match="address: 'x' is not an IP address"):
         spec.lone_address("x")
+
+
+# --- names, settings, containers, the host ------------------------------------------------------------------------
+
+
+def endpoint_of(**options):
+    given = {"name": "web1", "network": "vlan20", "netns": "web1", "state": None, **options}
+    return spec.endpoint_spec("name 'web1'", given)
+
+
+def wrong_endpoint(**options):
+    with pytest.raises(ValueError) as error:
+        endpoint_of(**options)
+    return str(error.value)
+
+
+def test_a_container_and_the_host_are_targets():
+    assert endpoint_of(netns=None, container="app").target == Target("container", "app", "auto")
+    found = endpoint_of(netns=None, container="app", container_engine="podman")
+    assert found.target == Target("container", "app", "podman")
+    assert endpoint_of(netns=None, host=True).target == Target("host", "")
+    assert endpoint_of(host=False).target == Target("netns", "web1")
+    assert "both netns and host are given" in wrong_endpoint(host=True)
+    assert "container_engine has a meaning with container only" in wrong_endpoint(container_engine="docker")
+
+
+@pytest.mark.parametrize("name", ["", "-rf", "../x", "a b", "a\nb", "ä", "/x", "x" * 256])
+def test_what_is_no_container(name):
+    assert "is not the name of a container" in wrong_endpoint(netns=None, container=name)
+
+
+@pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "ip6-localhost"])
+def test_the_names_of_the_machine_itself_are_taken(name):
+    assert "means the machine itself" in wrong_endpoint(name=name)
+    assert "means the machine itself" in wrong_endpoint(aliases=[name])
+
+
+@pytest.mark.parametrize("alias", ["a b", "a\tb", "a\n127.0.0.1 localhost", "#x", "", "-x", "ä", "x" * 65])
+def test_what_is_no_alias(alias):
+    assert "is not a name for aliases" in wrong_endpoint(aliases=[alias])
+
+
+def test_aliases_are_each_kept_once_and_never_the_name():
+    assert endpoint_of(aliases=["www", "web1", "www", "shop"]).aliases == ("www", "shop")
+    assert endpoint_of().aliases is None
+    assert "aliases has 65 names" in wrong_endpoint(aliases=[f"a{n}" for n in range(65)])
+
+
+def test_settings_of_the_link():
+    found = endpoint_of(sysctls={"net.ipv4.conf.IFNAME.rp_filter": 2, "net.ipv6.conf.IFNAME.use_tempaddr": "-1"})
+    assert found.sysctls == {"net.ipv4.conf.IFNAME.rp_filter": "2", "net.ipv6.conf.IFNAME.use_tempaddr": "-1"}
+    assert endpoint_of(sysctls={"net.ipv4.neigh.IFNAME.gc_stale_time": True}).sysctls == {
+        "net.ipv4.neigh.IFNAME.gc_stale_time": "1"
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("net.ipv4.ip_forward", 1, "not a setting of this endpoint's link"),
+        ("net.ipv4.conf.eth0.rp_filter", 1, "not a setting of this endpoint's link"),
+        ("net.ipv4.conf.IFNAME./../x", 1, "not a setting of this endpoint's link"),
+        ("kernel.IFNAME.x", 1, "not a setting of this endpoint's link"),
+        ("net.ipv6.conf.IFNAME.disable_ipv6", 1, "enable_ipv6 of the network"),
+        ("net.ipv4.conf.IFNAME.rp_filter", "2\n", "must be a whole number"),
+        ("net.ipv4.conf.IFNAME.rp_filter", "many", "must be a whole number"),
+    ],
+)
+def test_what_is_no_setting_of_the_link(key, value, words):
+    assert words in wrong_endpoint(sysctls={key: value})
+
+
+@pytest.mark.parametrize("option", ["ipv4_address", "mac_address", "ifname", "aliases"])
+def test_the_network_none_takes_nothing_of_a_link(option):
+    assert f"{option} has no meaning on network 'none'" in wrong_endpoint(network="none", **{option: ["x"]})
+
+
+def test_the_host_is_not_on_none():
+    assert "contradict each other" in wrong_endpoint(network="none", netns=None, host=True)

@@ -682,7 +682,7 @@ def test_reading_an_empty_folder_makes_nothing(tmp_path):
 def test_reading_cannot_write(state_dir):
     open_for_writing(state_dir)
     with store.reading(state_dir) as kept, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        kept._sql.execute("INSERT INTO parents VALUES ('a', NULL, NULL)")
+        kept._sql.execute("INSERT INTO parents VALUES ('a', NULL, NULL, '802.1q')")
 
 
 def test_a_reader_sees_one_moment_and_a_commit_waits_for_it(state_dir):

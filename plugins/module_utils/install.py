@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the service needs on a host: this code, a command and a unit of systemd, as files; and bringing them there.
+
+The code is the very one that runs here, so the service never differs from the modules that installed it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ansible_collections.netops.underlay.plugins.module_utils import restore
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+
+LIBRARY = "/usr/local/lib/netops-underlay"
+UNITS = "/etc/systemd/system"
+CONTAINERS_UNIT = "netops-underlay-containers.service"
+
+_PACKAGE, _, _FIRST = restore.__name__.rpartition(".")
+_IMPORTED = re.compile(rf"^\s*from {re.escape(_PACKAGE)}(?:\.(\w+))? import (\([^)]*\)|[^\n]*)", re.MULTILINE)
+
+_COMMAND = """\
+#!{python}
+# Part of netops.underlay; written by its module vlan_service.
+import sys
+
+sys.path.insert(0, {library!r})
+from {package}.restore import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+_CONTAINERS_SERVICE = """\
+# Part of netops.underlay; written by its module vlan_service.
+[Unit]
+Description=Puts containers back on their VLANs when they start
+After=docker.service podman.service network.target
+
+[Service]
+ExecStart={library}/netops-underlay --state-dir {state_dir} watch
+Restart=always
+RestartSec=2
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that has to be there."""
+
+    path: str
+    content: str
+    mode: int = 0o644
+
+
+def files(python: str, state_dir: str) -> list[File]:
+    """All files of the service, for this Python."""
+    folder = os.path.join(LIBRARY, *_PACKAGE.split("."))
+    found = [File(f"{folder}/{name}.py", source) for name, source in sorted(_sources().items())]
+    command = _COMMAND.format(python=python, library=LIBRARY, package=_PACKAGE)
+    found.append(File(f"{LIBRARY}/netops-underlay", command, 0o755))
+    service = _CONTAINERS_SERVICE.format(library=LIBRARY, state_dir=state_dir)
+    return [*found, File(f"{UNITS}/{CONTAINERS_UNIT}", service)]
+
+
+def _sources() -> dict[str, str]:
+    """The source of restore.py and of all that it imports from this package, by name."""
+    found: dict[str, str] = {}
+    ahead = [_FIRST]
+    while ahead:
+        name = ahead.pop()
+        if name in found:
+            continue
+        module = sys.modules[f"{_PACKAGE}.{name}"]
+        # Not from a file: what Ansible sends to a host is a zip archive.
+        source = module.__loader__.get_source(module.__name__)
+        if source is None:
+            raise UnderlayError(f"the source of {name} cannot be read, so it cannot be installed")
+        found[name] = source
+        ahead += _imported(source)
+    return found
+
+
+def _imported(source: str) -> Iterator[str]:
+    for module, names in _IMPORTED.findall(source):
+        if module:
+            yield module
+        else:
+            yield from re.findall(r"\w+", re.sub(r"#.*", "", names))
+
+
+def differing(wanted: list[File]) -> list[File]:
+    """Those that are not there, or otherwise."""
+    return [file for file in wanted if not _is_there(file)]
+
+
+def _is_there(file: File) -> bool:
+    try:
+        if stat.S_IMODE(os.lstat(file.path).st_mode) != file.mode or os.path.islink(file.path):
+            return False
+        with open(file.path, encoding="utf-8") as found:
+            return found.read() == file.content
+    except (OSError, ValueError):
+        return False
+
+
+def strays(wanted: list[File]) -> list[str]:
+    """What lies in our own folder beside those files: of another version."""
+    keep = {file.path for file in wanted}
+    found = [os.path.join(folder, name) for folder, _folders, names in os.walk(LIBRARY) for name in names]
+    return sorted(path for path in found if path not in keep and not path.endswith(".pyc"))
+
+
+def put_files(changed: list[File], leaving: list[str]) -> None:
+    """Bring the files there, each whole at once, and take those away that have to leave.
+
+    :raises UnderlayError: where one cannot be written
+    """
+    try:
+        for file in changed:
+            _put(file)
+        for path in leaving:
+            os.unlink(path)
+    except OSError as error:
+        raise UnderlayError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+def _put(file: File) -> None:
+    folder = os.path.dirname(file.path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(prefix=".netops-underlay-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
+            new.write(file.content)
+            os.fchmod(new.fileno(), file.mode)
+        os.rename(beside, file.path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def there() -> list[str]:
+    """What of it is on this host."""
+    unit = f"{UNITS}/{CONTAINERS_UNIT}"
+    return [path for path in (LIBRARY, unit) if os.path.lexists(path)]
+
+
+def remove_all() -> None:
+    """Take all of it away.
+
+    :raises UnderlayError: where that cannot be done
+    """
+    try:
+        for path in there():
+            (shutil.rmtree if path == LIBRARY else os.unlink)(path)
+    except OSError as error:
+        raise UnderlayError(f"{error.filename} cannot be removed: {error.strerror}") from error

@@ -1,0 +1,79 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vlan_service
+short_description: Install what puts containers back on their VLANs
+version_added: 0.1.0
+author:
+  - netops.underlay contributors (@netops-underlay)
+description:
+  - Installs a service that listens to Docker and Podman and puts the endpoints of a container back as soon as it starts, with
+    the same addresses, without a run of Ansible. M(netops.underlay.vlan_endpoint) with O(netops.underlay.vlan_endpoint#module:container)
+    says what they are.
+  - The service is this collection's own code, copied to C(/usr/local/lib/netops-underlay), and the unit
+    C(netops-underlay-containers.service) of systemd. It runs with the Python that runs this module. To enable and start it is left to
+    M(ansible.builtin.systemd_service), see the examples; the role P(netops.underlay.vlan_map#role) does all of it.
+extends_documentation_fragment:
+  - netops.underlay.underlay
+options:
+  state:
+    description:
+      - Whether it is to be installed. Stop the service before it is removed.
+    type: str
+    choices: [present, absent]
+    default: present
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done, and does not do it.
+  diff_mode:
+    support: full
+    description: Tells which files differ.
+seealso:
+  - module: netops.underlay.vlan_endpoint
+"""
+
+EXAMPLES = r"""
+- name: Install the service
+  netops.underlay.vlan_service:
+  register: service
+
+- name: Start it, and anew after a change
+  ansible.builtin.systemd_service:
+    name: "{{ service.unit }}"
+    enabled: true
+    state: "{{ service is changed | ternary('restarted', 'started') }}"
+    daemon_reload: "{{ service is changed }}"
+"""
+
+RETURN = r"""
+files:
+  description: The files that were written or removed (in check mode, that would be).
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/systemd/system/netops-underlay-containers.service]
+unit:
+  description: The unit of systemd.
+  returned: success
+  type: str
+  sample: netops-underlay-containers.service
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.netops.underlay.plugins.module_utils import run
+
+OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
+    run.run(module, run.service)
+
+
+if __name__ == "__main__":
+    main()
