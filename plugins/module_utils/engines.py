@@ -281,7 +281,7 @@ def _nobody_has(name: str, meant: Iterable[str], answers: Mapping[str, _Answer])
         said.append(f"{' and '.join(lack)} {'has' if len(lack) == 1 else 'have'} none of this name")
     said += [f"{command} does not answer ({why})" for command, why in silent.items()]
     ways = ["create it first or correct the name"] if lack else []
-    ways += [f"see that {' and '.join(silent)} runs"] if silent else []
+    ways += ["make " + " and ".join(f"'{command} ps'" for command in silent) + " work"] if silent else []
     users = _rootless_users() if lack else set()
     hint = f". Containers of a rootless engine ({_users(users)}) cannot be used: {_ONLY_HOST_ROOT}" if users else ""
     return f"container '{name}': {' and '.join(said)}; {', or '.join(ways)}{hint}"
@@ -335,7 +335,7 @@ def rootless(pid: int) -> int | None:
 
 _LOOK_AGAIN = 60.0  # seconds until an engine that is not installed is looked for again
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0  # seconds until a stream that ended is begun anew; doubling
-_SETTLE = 1.0  # seconds after which a stream that lives counts as working; nothing else tells that it is
+_SETTLE = 2.0  # seconds after which a stream that lives counts as working; nothing else tells that it is
 _LASTED = 60.0  # seconds after which a stream that ends has been a good one
 
 # Both report a start of every kind so: by hand, by a restart, by a policy.
@@ -480,7 +480,7 @@ def _ended(stream: _Stream, trouble: Callable[[str], None] | None) -> None:
 def _stop(stream: _Stream) -> None:
     """End the stream's process, also one that only closed its output."""
     if stream.process is not None:
-        stream.process.terminate()
+        stream.process.kill()  # it only reads, and one that is stopped heeds nothing else
         stream.process.wait()
         stream.process.stdout.close()
         stream.process = None

@@ -278,7 +278,7 @@ def test_no_daemon(host, engine):
     host.install("docker", ("[]\n", NO_DAEMON, 1))
     assert one(engine, "web") == (
         "container 'web': docker does not answer (Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
-        " Is the docker daemon running?); see that docker runs"
+        " Is the docker daemon running?); make 'docker ps' work"
     )
 
 
@@ -293,7 +293,7 @@ def test_last_words_are_one_printable_line_of_bounded_length(host):
 def test_an_engine_without_words(host):
     host.install("podman", ("", "", 125))
     assert one("podman", "web") == (
-        "container 'web': podman does not answer (its command ended with 125); see that podman runs"
+        "container 'web': podman does not answer (its command ended with 125); make 'podman ps' work"
     )
 
 
@@ -301,7 +301,7 @@ def test_an_engine_that_cannot_be_executed(host):
     host.install("docker", script="#!/nowhere/sh\n")
     assert one("docker", "web") == (
         f"container 'web': docker does not answer ({host.directory}/bin/docker: No such file or directory);"
-        " see that docker runs"
+        " make 'docker ps' work"
     )
 
 
@@ -309,7 +309,7 @@ def test_an_engine_that_hangs(host, monkeypatch):
     monkeypatch.setattr(engines, "_TIMEOUT", 0.05)
     host.install("docker", script="#!/bin/sh\nexec /bin/sleep 60\n")
     assert one("docker", "web") == (
-        "container 'web': docker does not answer (it gave no answer within 0.05 seconds); see that docker runs"
+        "container 'web': docker does not answer (it gave no answer within 0.05 seconds); make 'docker ps' work"
     )
 
 
@@ -355,7 +355,7 @@ def test_one_has_none_and_the_other_does_not_answer(host):
     host.install("podman", ("[]", NO_SUCH_PODMAN.format("web"), 125))
     text = one("auto", "web")
     assert text.startswith("container 'web': podman has none of this name and docker does not answer (Cannot connect")
-    assert text.endswith("running?); create it first or correct the name, or see that docker runs")
+    assert text.endswith("running?); create it first or correct the name, or make 'docker ps' work")
 
 
 def test_one_does_not_answer_and_the_other_has_it(host):
@@ -372,6 +372,15 @@ def test_both_have_it(host):
     )
     assert one("docker", "web").engine == "docker"
     assert one("podman", "web").engine == "podman"
+
+
+def test_neither_answers(host):
+    host.install("docker", ("[]", "broken\n", 1))
+    host.install("podman", ("", "out of order\n", 125))
+    assert one("auto", "web") == (
+        "container 'web': docker does not answer (broken) and podman does not answer (out of order);"
+        " make 'docker ps' and 'podman ps' work"
+    )
 
 
 def test_what_an_engine_did_not_speak_of_is_asked_for_once_more(host):
@@ -391,7 +400,7 @@ def test_an_engine_that_speaks_of_others_only(host):
     """'web' is not 'web2', of which it says that there is none."""
     host.install("podman", ("[]", "Error: broken\n" + NO_SUCH_PODMAN.format("web2"), 125))
     found = inspect([("podman", "web"), ("podman", "web2")])
-    assert found["podman", "web"] == ("container 'web': podman does not answer (Error: broken); see that podman runs")
+    assert found["podman", "web"] == ("container 'web': podman does not answer (Error: broken); make 'podman ps' work")
     assert found["podman", "web2"].startswith("container 'web2': podman")
 
 

@@ -38,6 +38,7 @@ def main(trunk, venv, boot_file, *modules):
         "package_manager": next((managers[name] for name in managers if shutil.which(name)), ""),
         # Debian has the means to make a virtual environment in a package of its own.
         "ensurepip": importlib.util.find_spec("ensurepip") is not None,
+        "systemd": os.path.isdir("/run/systemd/system"),  # as sd_booted(3) has it
         "modules_missing": sorted(set(modules) - loaded - builtin),
         "modules_at_boot": sorted(line for line in lines(boot_file) if not line.startswith("#")),
     }
