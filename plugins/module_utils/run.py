@@ -36,6 +36,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
     ENDPOINT,
     HISTORY_DAYS,
+    NONE,
     POOLS,
     RESERVED,
     Allocation,
@@ -311,7 +312,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
 
 def _purge_scope(kept: Store, params: Mapping[str, Any], specs: Sequence[EndpointSpec]) -> set[str]:
     if params.get("purge_all"):
-        return set(kept.networks())
+        return {*kept.networks(), NONE}
     return {item.network for item in specs} | ({params["network"]} if params.get("network") else set())
 
 

@@ -19,8 +19,6 @@ from ansible.module_utils import basic
 
 from .engines import docker, podman  # noqa: F401
 
-from .engines import docker, podman  # noqa: F401 - fixtures
-
 VLANS = (10, 20, 30)
 
 

@@ -205,7 +205,7 @@ def refused(host: Host, module: str, *words: str, **params: Any) -> str:
     return message
 
 
-def done(host: Host, module: str, **params: Any) -> dict[str, Any]:
+def done(host: Host, module: str, /, **params: Any) -> dict[str, Any]:
     """Runs a module in check mode, for real, and again: what was foretold has to happen, and then nothing more.
 
     Returns the result of the real run.

@@ -72,13 +72,19 @@ def test_ipvlan(host: Host, mode: str, flag: str) -> None:
     leaves_nothing(host, before)
 
 
-@pytest.mark.parametrize(("flag", "reached"), [("vepa", True), ("private", False)])
-def test_ipvlan_with_a_switch_that_sends_back(host: Host, flag: str, reached: bool) -> None:
-    host.network("net", ipvlan_flag=flag, **NET)
+@pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
+@pytest.mark.parametrize("flag", ["bridge", "private", "vepa"])
+def test_ipvlan_with_a_switch_that_sends_back(host: Host, mode: str, flag: str) -> None:
+    host.network("net", ipvlan_mode=mode, ipvlan_flag=flag, **NET)
     host.run("vlan_endpoint", endpoints=PAIR)
-    assert host.silent("a", SECOND)
     hairpin(True)
-    assert host.pings("a", SECOND) if reached else host.silent("a", SECOND)
+    if flag == "bridge" or (mode, flag) == ("l2", "vepa"):
+        assert host.pings("a", SECOND)
+    else:
+        assert host.silent("a", SECOND)
+        # The control: but for this one flag they reach each other.
+        host.network("net", ipvlan_flag="bridge")
+        assert host.pings("a", SECOND)
 
 
 def test_two_subnets_of_one_l3_network_reach_each_other(host: Host) -> None:
@@ -116,14 +122,17 @@ def test_macvlan(host: Host, mode: str) -> None:
     leaves_nothing(host, before)
 
 
-@pytest.mark.parametrize(("mode", "reached"), [("vepa", True), ("private", False)])
-def test_macvlan_with_a_switch_that_sends_back(host: Host, mode: str, reached: bool) -> None:
+@pytest.mark.parametrize("mode", ["bridge", "private", "vepa"])
+def test_macvlan_with_a_switch_that_sends_back(host: Host, mode: str) -> None:
     host.network("net", driver="macvlan", macvlan_mode=mode, **NET)
     host.run("vlan_endpoint", endpoints=PAIR)
     hairpin(True)
-    assert host.pings("a", SECOND) if reached else host.silent("a", SECOND)
-    hairpin(False)
-    assert host.silent("a", SECOND)
+    if mode != "private":
+        assert host.pings("a", SECOND)
+    else:
+        assert host.silent("a", SECOND)
+        host.network("net", macvlan_mode="bridge")
+        assert host.pings("a", SECOND)
 
 
 def test_macvlan_passthru(host: Host) -> None:
@@ -135,8 +144,33 @@ def test_macvlan_passthru(host: Host) -> None:
     assert (found["kind"], found["mode"]) == ("macvlan", "passthru")
     assert host.link("eth0", "a")["address"] == mac == host.link("eth0.10")["address"]
     assert host.pings("a", GATEWAY)
+    hairpin(True)
+    assert host.pings("a", GATEWAY)
     looks.refused(host, "vlan_endpoint", "passthru", "one endpoint only", **PAIR[1])
     leaves_nothing(host, before)
+
+
+# --- the host's own endpoint ---
+
+
+@pytest.mark.parametrize(("driver", "word"), [("ipvlan", "l2"), ("ipvlan", "l3"), ("ipvlan", "l3s"), ("macvlan", None)])
+@pytest.mark.parametrize("how", ["bridge", "private", "vepa"])
+def test_the_hosts_own_endpoint(host: Host, driver: str, word: str | None, how: str) -> None:
+    """It reaches an endpoint as another endpoint would; without a switch that sends back."""
+    option = f"{driver}_{'flag' if driver == 'ipvlan' else 'mode'}"
+    mode = {"ipvlan_mode": word} if word else {}
+    host.network("net", driver=driver, **mode, **{option: how}, **NET)
+    own = {"name": "own", "network": "net", "host": True}
+    host.run("vlan_endpoint", endpoints=[PAIR[0], own])
+    if how != "bridge":
+        assert not host_pings(FIRST)
+        host.network("net", **{option: "bridge"})
+    assert host_pings(FIRST)
+    assert host.pings("a", SECOND)
+
+
+def host_pings(address: str) -> bool:
+    return command("ping", "-c3", "-i0.2", "-W1", address, check=False).returncode == 0
 
 
 # --- VLANs ---
