@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-role lint test-unit test-lab test-installed test-kernel-oldest
+steps := test-kernel test-docker test-role lint test-unit test-lab test-installed test-kernel-oldest
 
 .PHONY: help demo test $(steps) $(steps:%=timed-%) bench build lab setup clean
 
@@ -39,8 +39,13 @@ test-unit: setup ## the pure parts; needs no root
 test-lab: setup ## the lab itself
 	python -m pytest tests/lab $(ARGS)
 
+docker := $(patsubst %,tests/kernel/test_%.py,seed modes engines containers service)
+
 test-kernel: setup ## the modules on a real kernel, in the lab
-	tests/lab/run python -m pytest tests/kernel $(ARGS)
+	tests/lab/run python -m pytest tests/kernel $(docker:%=--ignore=%) $(ARGS)
+
+test-docker: setup ## the same: every example of Docker's documentation, every mode, and real containers
+	tests/lab/run python -m pytest $(docker) $(ARGS)
 
 test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tests of the one file that uses it
 	PYTHONPATH="$(CURDIR)/.work/pyroute2-oldest" tests/lab/run python -m pytest tests/kernel/test_netlink.py \

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -233,17 +234,18 @@ def sweep() -> None:
     names = [entry["name"] for entry in ip("netns", "list")]
     links = [link["ifname"] for link in ip("link") if link["ifname"] != "lo"]
     lines = "".join(f"netns del {name}\n" for name in names) + "".join(f"link del {name}\n" for name in links)
+    shutil.rmtree("/etc/netns", ignore_errors=True)
     if lines:  # a link may go with another; -force goes on then
         subprocess.run(("ip", "-force", "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
 
 
 @contextmanager
 def writes_counted() -> Iterator[list[tuple[str, object]]]:
-    """Every write to kernel and store that our code makes meanwhile."""
-    from ansible_collections.netops.underlay.plugins.module_utils import netlink, store
+    """Every write to kernel, hosts files and store that our code makes meanwhile."""
+    from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink, store
 
     seen: list[tuple[str, object]] = []
     with pytest.MonkeyPatch.context() as patch:
-        for file in (netlink, store):
+        for file in (hosts, netlink, store):
             patch.setattr(file, "recorder", lambda verb, request: seen.append((verb, request)))
         yield seen

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import struct
@@ -182,6 +183,7 @@ def tidy() -> None:
     lines += ["link set eth0 mtu 1500 up\n"]
     subprocess.run(("ip", "-force", "-batch", "-"), input="".join(lines), capture_output=True, text=True, check=False)
     command("ip", "netns", "exec", "switch", "bridge", "link", "set", "dev", "port1", "hairpin", "off")
+    shutil.rmtree("/etc/netns", ignore_errors=True)
 
 
 # --- what a module does ---

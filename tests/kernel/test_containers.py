@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.netops.underlay.plugins.filter.from_docker_network_inspect import from_docker_network_inspect
 
 from . import looks
 from .conftest import Host, ip
@@ -105,6 +110,22 @@ def test_two_containers_and_a_namespace_on_one_vlan(host: Host, docker: Engine, 
     podman.remove("db")
 
 
+def test_the_tasks_of_the_page_about_containers(host: Host, docker: Engine, podman: Engine) -> None:
+    docker.run("app")
+    podman.run("db")
+    page = (Path(__file__).parents[2] / "docs" / "containers.md").read_text()
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        for task in yaml.safe_load(block):
+            (action,) = [key for key in task if key.startswith("netops.underlay.")]
+            module, params = action.rpartition(".")[2], task[action] or {}
+            (host.run if module == "vlan_service" else partial(looks.done, host))(module, **params)
+    assert pings(docker, "app", "gate") and pings(podman, "db", "www")
+    assert subprocess.run(("ping", "-c1", "-W5", "172.16.48.1"), capture_output=True, check=False).returncode == 0
+    host.run("vlan_service", state="absent")
+    docker.remove("app")
+    podman.remove("db")
+
+
 def test_what_cannot_be_attached_is_said(host: Host, docker: Engine, podman: Engine) -> None:
     host.network("net", **NET)
     docker.create("cold")
@@ -193,3 +214,22 @@ def test_a_container_that_restarts_gets_its_endpoints_back_by_itself(
     assert addresses(engine, "other") == []
     host.run("vlan_endpoint", endpoints=[], purge=True, purge_all=True)
     engine.remove("app", "other")
+
+
+def test_what_the_real_docker_shows_of_its_networks_becomes_ours(host: Host, docker: Engine) -> None:
+    opts = ("-o", "parent=eth0.30", "-o", "ipvlan_mode=l2")
+    docker(
+        *"network create -d ipvlan --subnet 10.1.0.0/16 --gateway 10.1.100.1 --aux-address a=10.1.0.9".split(),
+        *opts,
+        "old30",
+    )
+    docker.run("moving", "--ip", "10.1.0.50", network="old30")
+    found = from_docker_network_inspect(json.loads(docker("network", "inspect", "old30").stdout), target="netns")
+    docker.remove("moving")
+    docker("network", "rm", "old30")
+    assert found["warnings"] == []
+    host.run("vlan_network", networks=found["networks"])
+    host.run("vlan_endpoint", endpoints=found["endpoints"])
+    assert host.addresses("eth0", "moving") == ["10.1.0.50/16"]
+    assert host.default_route("moving") == [("10.1.100.1", "eth0")]
+    assert host.pings("moving", "10.1.100.1")

@@ -14,6 +14,7 @@ MODULES = (
     "vlan_network_info",
     "vlan_endpoint_info",
     "vlan_ipam_info",
+    "vlan_service",
 )
 
 
@@ -23,7 +24,9 @@ def test_examples_run(host, name):
     tasks = yaml.safe_load(module.EXAMPLES)
     returned = set(yaml.safe_load(module.RETURN)) - {"done"}
     for task in tasks:
-        [action] = [key for key in task if key.startswith("netops.underlay.")]
+        action = next((key for key in task if key.startswith("netops.underlay.")), None)
+        if action is None:  # what systemd is to do needs a systemd: test_service.py
+            continue
         used = action.rpartition(".")[2]
         params = task[action] or {}
         result = host.run(used, **params)

@@ -21,11 +21,9 @@ ETC = Path("/etc/netns")
 
 @pytest.fixture
 def host(shared_trunk: None, tmp_path: Path) -> Iterator[Host]:
-    command("rm", "-rf", "/etc/netns")
     before = Path("/etc/hosts").read_bytes()
     yield Host(tmp_path / "state")
     looks.tidy()
-    command("rm", "-rf", "/etc/netns")
     assert Path("/etc/hosts").read_bytes() == before
 
 

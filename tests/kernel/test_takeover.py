@@ -1,4 +1,4 @@
-"""What the real host-local allocated is held by the same owners here."""
+"""What the real host-local allocated is held by the same owners here; a Compose file becomes what it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible_collections.netops.underlay.plugins.filter.from_cni_host_local import from_cni_host_local
+from ansible_collections.netops.underlay.plugins.filter.from_compose import from_compose
 
 from .conftest import command
 
@@ -64,3 +66,45 @@ def test_addresses_of_the_real_host_local_are_held_by_their_owners(host, tmp_pat
     assert "eth0.20" in host.links()
     assert not host.run("vlan_network", networks=found["networks"])["changed"]
     assert not host.run("vlan_ipam", addresses=found["addresses"])["changed"]
+
+
+COMPOSE = """
+name: shop
+networks:
+  front:
+    driver: macvlan
+    driver_opts: {parent: eth0.20}
+    ipam:
+      config:
+        - {subnet: 172.16.48.0/22, gateway: 172.16.50.1, ip_range: 172.16.49.0/24}
+  back:
+    driver: ipvlan
+    internal: true
+    ipam: {config: [{subnet: 10.7.0.0/24}]}
+services:
+  web:
+    image: nginx
+    networks:
+      front: {ipv4_address: 172.16.49.10, aliases: [www], mac_address: "02:42:ac:10:31:0a", gw_priority: 1}
+      back:
+  db:
+    networks: [back]
+  vault:
+    network_mode: none
+"""
+
+
+def test_a_compose_file_moves_over_in_one_task_each(host):
+    found = from_compose(yaml.safe_load(COMPOSE), target="netns")
+    host.run("vlan_network", networks=found["networks"])
+    host.run("vlan_endpoint", endpoints=found["endpoints"])
+    names = {(item["name"], item["network"]): item["ifname"] for item in found["endpoints"] if "ifname" in item}
+    web = {link: host.addresses(link, "web") for link in host.links("web") if link != "lo"}
+    assert sorted(web.values()) == [["10.7.0.2/24"], ["172.16.49.10/22"]], names
+    (front,) = [link for link, addresses in web.items() if addresses == ["172.16.49.10/22"]]
+    assert host.link(front, "web")["address"] == "02:42:ac:10:31:0a"
+    assert host.default_route("web") == [("172.16.50.1", front)]
+    assert host.pings("web", "172.16.50.1") and host.pings("web", "db") and host.pings("db", "web")
+    assert set(host.links("vault")) == {"lo"}
+    assert not host.run("vlan_network", networks=found["networks"])["changed"]
+    assert not host.run("vlan_endpoint", endpoints=found["endpoints"])["changed"]
