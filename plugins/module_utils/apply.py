@@ -112,11 +112,8 @@ def _opened(run: _Run, target: Target) -> Iterator[int]:
     space = run.spaces.get(target)
     descriptor = netlink.open_namespace(space.path if space else path_of(target))
     try:
-        if target not in run.cookies:
-            cookie = netlink.namespace_cookie(descriptor)
-            if space and space.cookie not in (None, cookie):
-                raise netlink.MissingNamespace(f"{target} was another namespace a moment ago; run the task again")
-            run.cookies[target] = cookie
+        if space and space.identity != netlink.namespace_id(descriptor):
+            raise netlink.MissingNamespace(f"{target} was another namespace a moment ago; run the task again")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -137,7 +134,6 @@ def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
         except UnderlayError as error:
             run.note(step.item, error, words)
             continue
-        run.cookies[step.target] = netlink.namespace_cookie(descriptor)
         os.close(descriptor)
         run.note(step.item, None, words)
 
@@ -171,26 +167,35 @@ def _check_gone(run: _Run, steps: Sequence[CheckGone]) -> None:
 
 
 def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
-    for target, group in _by_space(steps).items():
-        try:
-            if target is None:
-                _remove_here(run, group, None)
-            else:
-                with _opened(run, target) as descriptor:
-                    _remove_here(run, group, descriptor)
-        except netlink.MissingNamespace:
-            continue  # and its links with it
-        except UnderlayError as error:
-            for step in group:
-                run.note(step.item, error, f"remove link '{step.name}'")
+    """Those of many namespaces at a time: with each the kernel waits until all its readers have let go. Before that the
+    namespaces are opened, and it is looked once more whose the links are."""
+    # What is made on a link goes before the link.
+    groups = sorted(_by_space(steps).items(), key=lambda pair: pair[0] is None)
+    for start in range(0, len(groups), _OPEN_AT_ONCE):
+        with contextlib.ExitStack() as stack:
+            work = []
+            for target, group in groups[start : start + _OPEN_AT_ONCE]:
+                if target is None:
+                    _remove_side_by_side(run, work)
+                    work = []
+                try:
+                    descriptor = None if target is None else stack.enter_context(_opened(run, target))
+                    channel = stack.enter_context(netlink.Channel(descriptor))
+                    links = {link.name: link for link in channel.links()}
+                except netlink.MissingNamespace:
+                    continue  # and its links with it
+                except UnderlayError as error:
+                    for step in group:
+                        run.note(step.item, error, f"remove link '{step.name}'")
+                    continue
+                work.append((channel, [step for step in group if _is_still(links.get(step.name), step)]))
+            _remove_side_by_side(run, work)
 
 
-def _remove_here(run: _Run, steps: Sequence[RemoveLink], descriptor: int | None) -> None:
-    with netlink.Channel(descriptor) as channel:
-        links = {link.name: link for link in channel.links()}
-        certain = [step for step in steps if _is_still(links.get(step.name), step)]
-        answers = channel.send([netlink.DeleteLink(step.index) for step in certain])
-        for step, answer in zip(certain, answers):
+def _remove_side_by_side(run: _Run, work: Sequence[tuple[netlink.Channel, Sequence[RemoveLink]]]) -> None:
+    requests = [(channel, [netlink.DeleteLink(step.index) for step in group]) for channel, group in work]
+    for (_channel, group), answers in zip(work, netlink.send_side_by_side(requests)):
+        for step, answer in zip(group, answers):
             gone = answer is not None and answer.errno == errno.ENODEV
             run.note(step.item, None if gone else answer, f"remove link '{step.name}' ({step.space or 'host'})")
 
@@ -309,20 +314,20 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
 def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
     for target, group in _by_space(steps).items():
         try:
-            with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
+            sysctls = {sysctl_at(key, step.link): value for step in group for key, value in step.sysctls.items()}
+            with _opened(run, target) as descriptor, netlink.Channel(descriptor, sysctls) as channel:
+                run.cookies[target] = channel.cookie
                 for step in group:
-                    _set_up_one(run, channel, descriptor, step)
+                    _set_up_one(run, channel, step)
         except UnderlayError as error:
             for step in group:
                 run.note(step.item, error, f"set up link '{step.name}' in {target}")
 
 
-def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetUp) -> None:
+def _set_up_one(run: _Run, channel: netlink.Channel, step: SetUp) -> None:
     link = channel.link(step.link)
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
-    if step.sysctls:
-        netlink.write_sysctl(descriptor, {sysctl_at(key, step.link): value for key, value in step.sysctls.items()})
     requests = _requests(step, link)
     for request, answer in zip(requests, channel.send(requests)):
         if answer is not None and not _as_wanted(request, answer):

@@ -152,6 +152,9 @@ def create(name: str) -> int:
 
 def _prepare_directory() -> None:
     """Make NETNS_DIR a shared mount point, so that a name made or removed is so in every mount namespace."""
+    with suppress(OSError):  # it is one already, as it is for all but the first
+        _mount("", NETNS_DIR, MS_SHARED | MS_REC)
+        return
     os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
     lock = os.open(NETNS_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -345,7 +348,7 @@ def sysctl_path(name: str) -> str:
     return f"/proc/sys/{name}"
 
 
-def sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
+def read_sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
     """The values of sysctls of that namespace (None: this thread's); those that the kernel does not have are left out."""
     found = {}
     with inside(netns_fd):

@@ -476,7 +476,7 @@ def _sysctls(
             names.update(HOST_SYSCTLS)
         descriptor = netlink.open_namespace(space.path)
         try:
-            values = netlink.sysctls(descriptor, [sysctl_at(name, link.name) for name in names])
+            values = netlink.read_sysctls(descriptor, [sysctl_at(name, link.name) for name in names])
         finally:
             os.close(descriptor)
         found[key] = {

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -225,7 +225,7 @@ def test_change_in_place(host):
 
 
 def test_ipv6_settings(host):
-    netlink.write_sysctl(None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"})
+    netlink.Channel(None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"}).close()
     assert host.link("eth0").ipv6_conf == facts.Ipv6Conf(disable_ipv6=1, accept_ra_defrtr=0)
     assert host.link("tor").ipv6_conf == facts.Ipv6Conf(disable_ipv6=0, accept_ra_defrtr=1)
 
@@ -442,7 +442,7 @@ def test_recorder_hears_of_each_write_before_it_is_done(host, monkeypatch):
     for read in (host.links, host.addresses, host.routes, netlink.every_namespace):
         read()
     os.close(netlink.create_namespace("two"))
-    netlink.write_sysctl(None, {"net/ipv4/conf/eth0/forwarding": "1"})
+    netlink.Channel(None, {"net/ipv4/conf/eth0/forwarding": "1"}).close()
     netlink.remove_namespace("two")
     assert [(verb, link and link.alias) for verb, link, _request in heard] == [
         ("create_link", None),
@@ -649,13 +649,45 @@ def test_sysctls_are_those_of_the_namespace(host, web):
     with Channel(web) as channel:
         done(channel.send([CreateLink("eth0.20", "dummy")]))
     name = "net/ipv6/conf/eth0.20/disable_ipv6"
-    netlink.write_sysctl(web, {name: "1", "net/ipv4/ip_forward": "1"})
+    netlink.Channel(web, {name: "1", "net/ipv4/ip_forward": "1"}).close()
     with netlink.entered(web):
         assert Path("/proc/sys", name).read_text() == "1\n"
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
     assert not Path("/proc/sys", name).exists()
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
     with pytest.raises(UnderlayError, match=f"the kernel has no sysctl {name}"):
-        netlink.write_sysctl(None, {name: "1"})
+        netlink.Channel(None, {name: "1"}).close()
     with pytest.raises(UnderlayError, match="cannot be set to 'words': Invalid argument"):
-        netlink.write_sysctl(web, {"net/ipv4/conf/all/rp_filter": "words"})
+        netlink.Channel(web, {"net/ipv4/conf/all/rp_filter": "words"}).close()
+
+
+def test_requests_side_by_side_reach_each_their_own_namespace():
+    """Every namespace has the same names and the same indexes: one that went astray would be seen."""
+    names = [f"side{number}" for number in range(150)]
+    open_ones = [netlink.create_namespace(name) for name in names]
+    try:
+        with ExitStack() as stack:
+            channels = [stack.enter_context(netlink.Channel(descriptor)) for descriptor in open_ones]
+            for channel in channels:
+                assert channel.send([CreateLink("odd0", "dummy"), CreateLink("even0", "dummy")]) == [None, None]
+            indexes = {(channel.link_index("odd0"), channel.link_index("even0")) for channel in channels}
+            assert len(indexes) == 1
+            ((odd, even),) = indexes
+            work = [
+                (
+                    channel,
+                    [netlink.ChangeLink(odd, alias=name), DeleteLink(odd if number % 2 else even), DeleteLink(999)],
+                )
+                for number, (name, channel) in enumerate(zip(names, channels))
+            ]
+            answers = netlink.send_side_by_side(work)
+            assert [[answer and answer.errno for answer in each] for each in answers] == [
+                [None, None, errno.ENODEV]
+            ] * 150
+            for number, (name, channel) in enumerate(zip(names, channels)):
+                there = {link.name: link.alias for link in channel.links() if not link.loopback}
+                assert there == ({"even0": ""} if number % 2 else {"odd0": name})
+    finally:
+        for name, descriptor in zip(names, open_ones):
+            os.close(descriptor)
+            netlink.remove_namespace(name)

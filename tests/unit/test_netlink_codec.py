@@ -28,6 +28,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.netlink import (
     DeleteLink,
     DeleteRoute,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -416,4 +418,52 @@ def test_error_words():
 )
 def test_sysctl_outside_the_namespace(name):
     with pytest.raises(netlink.UnderlayError, match="no sysctl of a network namespace"):
-        netlink.write_sysctl(None, {name: "1"})
+        netlink.Channel(None, {name: "1"}).close()
+
+
+# ---- one message of each form by pyroute2, the others by copies of it
+
+_names = st.text(alphabet=st.sampled_from("abZ09._~^-ö"), min_size=1, max_size=15)
+_maybe = st.none() | st.integers(1, 65535)
+_macs = st.none() | st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+_indexes = st.integers(0, 0x7FFFFFFF) | st.sampled_from([0x7E6D5C4B, 0x7E7E7E7E])
+_attributes = st.sampled_from([(), ((1, "=H", 0), (2, "=H", 1)), ((1, "=I", 4),)])
+_kinds = st.sampled_from(["macvlan", "ipvlan", "vlan", "dummy"])
+_ipv4 = st.ip_addresses(v=4).map(str), st.integers(0, 32)
+_ipv6 = st.ip_addresses(v=6).map(str), st.integers(0, 128)
+_interfaces = st.tuples(*_ipv4) | st.tuples(*_ipv6)
+_metrics = st.none() | st.integers(1, 1 << 31)
+_requests = st.one_of(
+    st.builds(CreateLink, _names, _kinds, _maybe, st.none() | _indexes, _maybe, _macs, _attributes),
+    st.builds(
+        ChangeLink, _indexes, st.none() | _names, st.none() | st.text(alphabet="abc /ö", max_size=200),
+        st.none() | st.booleans(), _maybe, _macs, st.none() | _kinds, _attributes,
+    ),
+    st.builds(DeleteLink, _indexes),
+    st.builds(lambda at, one, nodad: AddAddress(at, *one, nodad=nodad), _indexes, _interfaces, st.booleans()),
+    st.builds(lambda at, one: DeleteAddress(at, *one), _indexes, _interfaces),
+    st.builds(
+        lambda kind, at, gateway, metric, protocol: kind(4, "default", at, gateway, False, metric, None, protocol),
+        st.sampled_from([AddRoute, DeleteRoute]), _indexes, st.none() | st.ip_addresses(v=4).map(str), _metrics,
+        st.none() | st.integers(1, 255),
+    ),
+    st.builds(lambda at, to: AddRoute(6, f"{to}/128", at, protocol=110), _indexes, st.ip_addresses(v=6)),
+)  # fmt: skip
+
+
+@given(st.lists(_requests, min_size=1, max_size=4))
+def test_a_copy_is_what_pyroute2_would_have_made(requests):
+    for request in [*requests, *requests]:
+        assert netlink.encode(request) == netlink.encode_whole(request)
+
+
+def test_forms_are_not_kept_without_end():
+    for metric in range(2500):
+        netlink.encode(AddRoute(4, "default", 7, metric=metric))
+    assert len(netlink._moulds) <= 1000
+
+
+@pytest.mark.parametrize("mac", ["02:42", "02:42:0a:00:00:01:01", "zz:42:0a:00:00:01"])
+def test_what_is_no_mac_address_is_not_sent(mac):
+    with pytest.raises(ValueError):
+        netlink.encode(CreateLink("wxyz", "macvlan", mac=mac))
