@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-role lint test-unit test-lab test-installed test-kernel-oldest
 
-.PHONY: help demo test $(steps) $(steps:%=timed-%) bench build lab setup clean
+.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints build lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -57,8 +57,14 @@ test-role: setup ## the role, through molecule, in the lab
 test-installed: setup build ## the role from the built and installed collection, in the lab
 	tests/installed/run
 
-bench: setup ## the IPAM against its bounds, beside CNI host-local, on this machine's own kernel (BENCH_QUICK=1: to try it)
+bench: ## both benchmarks below, against their bounds (BENCH_QUICK=1: to try them)
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-ipam bench-endpoints
+
+bench-ipam: setup ## the IPAM against its bounds, beside CNI host-local, on this machine's own kernel
 	PYTHONPATH="$(ANSIBLE_COLLECTIONS_PATH)" python tests/bench/ipam.py
+
+bench-endpoints: setup ## endpoints against their bounds, beside the kernel's floor, ip -batch, CNI and others
+	PYTHONPATH="$(ANSIBLE_COLLECTIONS_PATH)" python tests/bench/endpoints.py
 
 build: setup ## the collection's tarball, in .work/dist
 	ansible-galaxy collection build --force --output-path .work/dist

@@ -19,7 +19,9 @@ from typing import Any
 from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
+from ansible_collections.netops.underlay.plugins.module_utils.links import has_sysctl
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    HOST,
     ROUTE_PROTOCOL,
     VLAN_PROTOCOLS,
     Endpoint,
@@ -29,7 +31,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     sysctl_at,
     working_name,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.observe import Space, living, path_of
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Space, living, path_of, read_space
 from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
@@ -53,12 +55,15 @@ from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 # Namespaces that are open at a time: well under the 1,024 descriptors that a process may have by default.
 _OPEN_AT_ONCE = 256
+_CHANNELS_AT_ONCE = 500  # one descriptor each
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
 
 
-def apply(plan: Plan, store: Store, boot_id: str, spaces: Mapping[Target, Space | None] = MappingProxyType({})) -> None:
-    """Does all that the plan says.
+def apply(
+    plan: Plan, store: Store, boot_id: str, spaces: Mapping[Target, Space | None] = MappingProxyType({})
+) -> Mapping[Target, Space]:
+    """Does all that the plan says; the namespaces in which it set up links, as they are now.
 
     :param spaces: the namespaces that it was made for
     :raises Unfinished: if the kernel refused something; what could be done is done, and told
@@ -72,6 +77,7 @@ def apply(plan: Plan, store: Store, boot_id: str, spaces: Mapping[Target, Space 
     store.write([_settled(run, step) for step in plan.after if step.item not in run.failed])
     if run.failed:
         raise Unfinished("\n".join(f"{item}: {reason}" for item, reason in run.failed.items()), run.done)
+    return run.after
 
 
 class _Run:
@@ -83,6 +89,12 @@ class _Run:
         self.failed: dict[str, str] = {}
         self.done: list[str] = []
         self.cookies: dict[Target, int | None] = {}
+        self.after: dict[Target, Space] = {}
+        self.emptied: set[Target] = set()
+
+    def path(self, target: Target) -> str:
+        space = self.spaces.get(target)
+        return space.path if space else path_of(target)
 
     def note(self, item: str, error: UnderlayError | None, words: str) -> bool:
         """Keeps what became of a part of an item; whether it went well."""
@@ -110,7 +122,7 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
 @contextlib.contextmanager
 def _opened(run: _Run, target: Target) -> Iterator[int]:
     space = run.spaces.get(target)
-    descriptor = netlink.open_namespace(space.path if space else path_of(target))
+    descriptor = netlink.open_namespace(run.path(target))
     try:
         if space and space.identity != netlink.namespace_id(descriptor):
             raise netlink.MissingNamespace(f"{target} was another namespace a moment ago; run the task again")
@@ -143,10 +155,10 @@ def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
     for step in steps:
         words = f"remove namespace '{step.target.value}'"
         try:
-            with _opened(run, step.target) as descriptor, netlink.Channel(descriptor) as channel:
+            with _opened(run, step.target) as descriptor:
                 # Somebody may have moved in since it was looked at.
                 inode = netlink.namespace_id(descriptor)[1]
-                lived_in = inode in occupied or any(not link.loopback for link in channel.links())
+                lived_in = inode in occupied or _has_links(run, step.target, descriptor)
             if not lived_in:
                 netlink.remove_namespace(step.target.value)
                 run.note(step.item, None, words)
@@ -154,6 +166,13 @@ def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
             continue
         except UnderlayError as error:
             run.note(step.item, error, words)
+
+
+def _has_links(run: _Run, target: Target, descriptor: int) -> bool:
+    if target in run.emptied:  # a moment ago
+        return False
+    with netlink.Channel(descriptor) as channel:
+        return any(not link.loopback for link in channel.links())
 
 
 def _check_gone(run: _Run, steps: Sequence[CheckGone]) -> None:
@@ -170,17 +189,19 @@ def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
     """Those of many namespaces at a time: with each the kernel waits until all its readers have let go. Before that the
     namespaces are opened, and it is looked once more whose the links are."""
     # What is made on a link goes before the link.
-    groups = sorted(_by_space(steps).items(), key=lambda pair: pair[0] is None)
-    for start in range(0, len(groups), _OPEN_AT_ONCE):
+    by_space = _by_space(steps)
+    groups = sorted(by_space.items(), key=lambda pair: pair[0] is None)
+    for start in range(0, len(groups), _CHANNELS_AT_ONCE):
         with contextlib.ExitStack() as stack:
-            work = []
-            for target, group in groups[start : start + _OPEN_AT_ONCE]:
+            work: list[tuple[netlink.Channel, list[RemoveLink]]] = []
+            emptying: set[Target] = set()
+            for target, group in groups[start : start + _CHANNELS_AT_ONCE]:
                 if target is None:
                     _remove_side_by_side(run, work)
                     work = []
                 try:
-                    descriptor = None if target is None else stack.enter_context(_opened(run, target))
-                    channel = stack.enter_context(netlink.Channel(descriptor))
+                    with _opened(run, target or HOST) as descriptor:
+                        channel = stack.enter_context(netlink.Channel(descriptor))
                     links = {link.name: link for link in channel.links()}
                 except netlink.MissingNamespace:
                     continue  # and its links with it
@@ -188,8 +209,16 @@ def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
                     for step in group:
                         run.note(step.item, error, f"remove link '{step.name}'")
                     continue
-                work.append((channel, [step for step in group if _is_still(links.get(step.name), step)]))
+                certain = [step for step in group if _is_still(links.get(step.name), step)]
+                work.append((channel, certain))
+                if target is not None and {step.name for step in certain} >= _but_loopback(links.values()):
+                    emptying.add(target)
             _remove_side_by_side(run, work)
+            run.emptied |= {target for target in emptying if not any(s.item in run.failed for s in by_space[target])}
+
+
+def _but_loopback(links: Iterable[Link]) -> set[str]:
+    return {link.name for link in links if not link.loopback}
 
 
 def _remove_side_by_side(run: _Run, work: Sequence[tuple[netlink.Channel, Sequence[RemoveLink]]]) -> None:
@@ -314,20 +343,25 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
 def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
     for target, group in _by_space(steps).items():
         try:
-            sysctls = {sysctl_at(key, step.link): value for step in group for key, value in step.sysctls.items()}
-            with _opened(run, target) as descriptor, netlink.Channel(descriptor, sysctls) as channel:
+            with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
                 run.cookies[target] = channel.cookie
                 for step in group:
-                    _set_up_one(run, channel, step)
+                    _set_up_one(run, channel, descriptor, step)
+                run.after[target] = read_space(channel, netlink.namespace_id(descriptor), run.path(target))
         except UnderlayError as error:
             for step in group:
                 run.note(step.item, error, f"set up link '{step.name}' in {target}")
 
 
-def _set_up_one(run: _Run, channel: netlink.Channel, step: SetUp) -> None:
+def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetUp) -> None:
     link = channel.link(step.link)
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
+    sysctls = {
+        sysctl_at(key, step.link): value for key, value in step.sysctls.items() if not has_sysctl(link, key, value)
+    }
+    if sysctls:
+        netlink.write_sysctl(descriptor, sysctls)
     requests = _requests(step, link)
     for request, answer in zip(requests, channel.send(requests)):
         if answer is not None and not _as_wanted(request, answer):

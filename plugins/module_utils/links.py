@@ -101,6 +101,11 @@ class Wanted:
         return {**settings, **self.row.sysctls}
 
 
+def has_sysctl(link: Link, key: str, value: str) -> bool:
+    """Whether a link is known to have a setting."""
+    return key in IN_LINK and str(getattr(link.ipv6_conf, key.rpartition(".")[2])) == value
+
+
 def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
     """The steps that make the link; ``loopback_up`` says that the namespace's loopback has to be raised, too."""
     network, row = wanted.network, wanted.row

@@ -25,7 +25,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
-from types import MappingProxyType
 from typing import Any, ClassVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -87,7 +86,7 @@ DUMP_TRIES = 50
 _RECEIVE_BYTES = 65536
 _SEND_BYTES = 65536
 _SOCKET_BUFFER_BYTES = 8 << 20
-_SIDE_BY_SIDE = 128
+_SIDE_BY_SIDE = 256
 _ACK_BYTES = 4096  # more than an answer with its text takes of the receive buffer
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _NETLINK_CAP_ACK = 10  # linux/netlink.h
@@ -569,20 +568,10 @@ class Channel:
     TIMEOUT_SECONDS.
     """
 
-    def __init__(self, netns_fd: int | None = None, sysctls: Mapping[str, str] = MappingProxyType({})) -> None:
-        """``sysctls`` of the namespace are written on the way (``net/ipv6/conf/eth0.20/disable_ipv6`` -> "1"), since
-        entering it costs as much as either. All names are checked before the first is written; UnderlayError where one
-        cannot be, those before stay."""
+    def __init__(self, netns_fd: int | None = None) -> None:
         require()
-        for name in sysctls:
-            namespaces.sysctl_path(name)
         with namespaces.inside(netns_fd):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-            try:
-                _put_sysctls(sysctls)
-            except BaseException:
-                self._socket.close()
-                raise
         self._sequence = 0
         self._most_requests = _prepare(self._socket) // _ACK_BYTES
 
@@ -830,10 +819,17 @@ def remove_namespace(name: str) -> None:
     namespaces.remove(name)
 
 
-def _put_sysctls(values: Mapping[str, str]) -> None:
-    for name, value in values.items():
-        _record("write_sysctl", (name, value))
-        namespaces.put_sysctl(name, value)
+def write_sysctl(netns_fd: int | None, values: Mapping[str, str]) -> None:
+    """Write sysctls of that namespace (None: this thread's): ``net/ipv6/conf/eth0.20/disable_ipv6`` -> "1".
+
+    All names are checked before the first is written. UnderlayError where one cannot be; those before stay.
+    """
+    for name in values:
+        namespaces.sysctl_path(name)
+    with namespaces.inside(netns_fd):
+        for name, value in values.items():
+            _record("write_sysctl", (name, value))
+            namespaces.put_sysctl(name, value)
 
 
 def send_side_by_side(work: Sequence[tuple[Channel, Sequence[Request]]]) -> list[list[NetlinkError | None]]:

@@ -506,7 +506,8 @@ def _spaces(
         try:
             identity = netlink.namespace_id(descriptor)
             if identity not in by_identity:
-                by_identity[identity] = _read(identity, descriptor, path)
+                with netlink.Channel(descriptor) as channel:
+                    by_identity[identity] = read_space(channel, identity, path)
         finally:
             os.close(descriptor)
         space = replace(by_identity[identity], path=path)
@@ -524,10 +525,10 @@ def _why_unreachable(target: Target, error: UnderlayError) -> str:
     return str(error)
 
 
-def _read(identity: tuple[int, int], descriptor: int, path: str) -> Space:
-    with netlink.Channel(descriptor) as channel:
-        seen = tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes())
-        return Space(identity, *seen, cookie=channel.cookie, path=path)
+def read_space(channel: netlink.Channel, identity: tuple[int, int], path: str) -> Space:
+    """A namespace as it is now."""
+    seen = tuple(channel.links()), tuple(channel.addresses()), tuple(channel.routes())
+    return Space(identity, *seen, cookie=channel.cookie, path=path)
 
 
 def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:

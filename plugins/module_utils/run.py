@@ -48,7 +48,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, EndpointSpec
-from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, MakeLink, Plan, SetUp
+from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, Plan
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
@@ -299,8 +299,8 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         after = _predicted(seen, outcomes)
         final = after
         if not module.check_mode:
-            apply(plan, kept, seen.host.boot_id, seen.spaces)
-            final = _read_back(kept, seen, plan, outcomes)
+            written = apply(plan, kept, seen.host.boot_id, seen.spaces)
+            final = _read_back(replace(seen, spaces={**seen.spaces, **written}), outcomes)
             _verify(after, final, "endpoint")
     return {
         **result.of_plan(plan),
@@ -354,10 +354,8 @@ def _predicted(seen: Observed, outcomes: Mapping[Any, Outcome]) -> dict[Any, Res
     }
 
 
-def _read_back(kept: Store, seen: Observed, plan: Plan, outcomes: Mapping[Any, Outcome]) -> dict[Any, Result]:
-    """The endpoints as they now are; only namespaces that were written to are read again."""
-    written = {step.space for step in plan.kernel if isinstance(step, (MakeLink, SetUp))}
-    now = observe.spaces_of(seen, written) if written else seen
+def _read_back(now: Observed, outcomes: Mapping[Any, Outcome]) -> dict[Any, Result]:
+    """The endpoints as they now are; namespaces that were written to were read again."""
     rows = {key: outcome.row for key, outcome in outcomes.items() if outcome.row is not None}
     addresses = [row for outcome in outcomes.values() for row in outcome.addresses.values()]
     return _present(now, rows, rows, addresses)

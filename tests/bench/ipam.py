@@ -1,6 +1,6 @@
 """The allocator and its store against the bounds that we promise, with CNI's host-local beside it in the same run.
 
-Runs on this machine's own kernel and touches no link. `make bench` calls it; exits with 1 if a bound does not hold.
+Runs on this machine's own kernel and touches no link. `make bench-ipam` calls it; exits with 1 if a bound does not hold.
 Environment: BENCH_DIR is where the state is kept meanwhile (default .work/bench, which should be on a real disk);
 BENCH_QUICK=1 takes a tenth of all sizes and judges nothing, for trying.
 """
@@ -29,7 +29,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.model import Allocation, Network
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Put
 from peers import HostLocal, PeerError
-from report import Row, as_json, machine, shown, table
+from report import Row, as_json, machine, say, shown, table, unjudged, verdict
 
 QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
 RESULTS = Path(__file__).resolve().parents[2] / ".work" / "bench"
@@ -55,10 +55,6 @@ THROUGHPUT_BOUND = 10.0
 
 # Processes that begin with nothing of this one's memory, as a module does.
 FRESH = multiprocessing.get_context("spawn")
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 # --- ours -----------------------------------------------------------------------------------------------------
@@ -434,12 +430,6 @@ it has none by address. ~: reckoned from its first and its last ADD. 1 MB is 1,0
 """
 
 
-def verdict(rows: Sequence[Row]) -> str | None:
-    """What does not hold, in words."""
-    broken = [f"  {row.group}: {row.work}: {shown(row.ours, row.unit)}" for row in rows if row.holds is False]
-    return "\n".join(["Not as it must be:", *broken]) if broken else None
-
-
 def main() -> None:
     begun = time.monotonic()
     try:
@@ -453,7 +443,7 @@ def main() -> None:
     except PeerError as error:
         sys.exit(f"bench: {error}")
     if QUICK:
-        rows = [Row(**{**vars(row), "holds": None}) for row in rows]
+        rows = unjudged(rows)
     print(told(rows, about, time.monotonic() - begun))
     results = RESULTS / ("ipam-quick.json" if QUICK else "ipam.json")
     results.write_text(json.dumps({"machine": about, "rows": as_json(rows)}, indent=2) + "\n")

@@ -10,9 +10,10 @@ import platform
 import sqlite3
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class Row:
         return worse / better if better and worse else None
 
 
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
 def shown(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
@@ -67,6 +72,17 @@ def table(rows: Sequence[Row], peer: str) -> str:
         peers = mark + shown(row.peer, row.unit)
         lines.append(LAYOUT.format(row.work, shown(row.ours, row.unit), peers, ratio, row.bound, holds).rstrip())
     return "\n".join(lines)
+
+
+def unjudged(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a run that was too small to judge."""
+    return [replace(row, holds=None) for row in rows]
+
+
+def verdict(rows: Sequence[Row]) -> str | None:
+    """What does not hold, in words."""
+    broken = [f"  {row.group}: {row.work}: {shown(row.ours, row.unit)}" for row in rows if row.holds is False]
+    return "\n".join(["Not as it must be:", *broken]) if broken else None
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:

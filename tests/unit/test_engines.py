@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -528,7 +529,11 @@ class Streams:
         self.writers[name].flush()
 
     def close(self, name: str) -> None:
+        """Until its reader is through: one that still reads would take the next writer for the same."""
+        pid = self.pid(name)
         self.writers.pop(name).close()
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.001)
 
     def opened(self, name: str, text: str = "") -> Callable[[], None]:
         """Opens its pipe, and writes, as soon as the command reads: beside the test, which waits in the listener meanwhile."""
