@@ -37,17 +37,20 @@ def spawned(
     return code
 
 
-def iproute2() -> str:
-    """The path of `ip`."""
-    found = shutil.which("ip")
+def program(name: str) -> str:
+    """Its path."""
+    found = shutil.which(name)
     if not found:
-        raise PeerError("ip is missing; install iproute2")
+        raise PeerError(f"{name} is missing")
     return found
 
 
 @dataclass(frozen=True)
 class IpBatch:
-    """iproute2: one process for all namespaces, one for all links, and one in each namespace for the rest."""
+    """iproute2: one process for all namespaces, one for all links, and one in each namespace for the rest.
+
+    That one is started by nsenter: `ip -netns` copies all mounts first, which with 4,000 namespaces takes 20 ms each time.
+    """
 
     folder: Path
 
@@ -73,19 +76,19 @@ class IpBatch:
             )
             for number, name in enumerate(ground.names(count))
         ]
-        ip = iproute2()
+        ip, nsenter = program("ip"), program("nsenter")
         start = time.perf_counter()
         spawned([ip, "-batch", spaces])
         spawned([ip, "-batch", links])
         for name, file in zip(ground.names(count), inside):
-            spawned([ip, "-netns", name, "-batch", file])
+            spawned([nsenter, f"--net={ground.NETNS}/{name}", ip, "-batch", file])
         return time.perf_counter() - start
 
     def detach(self, count: int) -> float:
         """Namespaces with all that is in them, until the kernel has nothing of it."""
         gone = self._file("gone", [f"netns delete {name}" for name in ground.names(count)])
         start = time.perf_counter()
-        spawned([iproute2(), "-batch", gone])
+        spawned([program("ip"), "-batch", gone])
         while ground.children():
             time.sleep(0.01)
         return time.perf_counter() - start
@@ -116,7 +119,7 @@ class Cni:
         spaces = self.folder / "spaces"
         spaces.write_text("".join(f"netns add {name}\n" for name in ground.names(count)))
         start = time.perf_counter()
-        spawned([iproute2(), "-batch", str(spaces)])
+        spawned([program("ip"), "-batch", str(spaces)])
         self._all("ADD", ground.names(count))
         return time.perf_counter() - start
 

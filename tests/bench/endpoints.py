@@ -41,7 +41,8 @@ from endpoint_runs import (
 )
 from endpoint_runs import NETWORK as THE_NETWORK
 from peers import PeerError
-from playbook import Playbook, PlayError
+from playbook import FEW as FEW_ITEMS
+from playbook import MORE, Playbook, PlayError
 from plot import Curve, svg
 from report import Row, as_json, machine, say, shown, table, unjudged, verdict
 from task import Failed
@@ -301,9 +302,9 @@ Stores on {about["file_system"]}, where to write a small file over with fsync co
 {table(rows, "peer")}
 
 ratio: how many times better ours is; all figures are medians. Ours is the module's own time, from its parameters to its
-result, in a fresh process; whole tasks are measured by ansible-playbook. ~: reckoned from fewer: {docker_peer.COUNT} containers of \
-Docker's, whose namespaces
-are not counted; 10 items of the loop, each of which runs iproute2's commands; a quarter of CNI's. 1 MB is 1,000,000 bytes.{notes}
+result, in a fresh process; whole tasks are measured by ansible-playbook. ~: reckoned from fewer: {docker_peer.COUNT} containers of
+Docker's, whose namespaces are not counted; {MORE - FEW_ITEMS} items of the loop, each of which runs iproute2's commands; a tenth of CNI's
+DELs. 1 MB is 1,000,000 bytes.{notes}
 
 Where the time of one of {ONE:,} endpoints goes
 {profile_table(found.taken.phases)}

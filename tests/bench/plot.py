@@ -111,12 +111,21 @@ def _line(axes: _Axes, kinds: str, colour: str, points: Iterable[tuple[float, fl
 def _names(axes: _Axes, curves: Sequence[Curve]) -> Iterable[str]:
     """At the right, at the height of each curve's end, and none over another."""
     ends = sorted((axes.y(_at_right(axes, curve)[1]), number) for number, curve in enumerate(curves))
-    last = -math.inf
-    for y, number in ends:
-        last = max(y, last + NAME_HEIGHT)
+    for y, (_end, number) in zip(_apart([end for end, _number in ends]), ends):
         style = f"fill: var(--c{number % COLOURS})"
         words = escape(curves[number].name)
-        yield f'<text class="name" style="{style}" x="{WIDTH - RIGHT + 12}" y="{round(last + 4, 1)}">{words}</text>'
+        yield f'<text class="name" style="{style}" x="{WIDTH - RIGHT + 12}" y="{round(y + 4, 1)}">{words}</text>'
+
+
+def _apart(heights: list[float]) -> list[float]:
+    """The sorted heights, those that are too near moved away from each other."""
+    for _ in range(100 * len(heights)):
+        for place in range(len(heights) - 1):
+            lack = NAME_HEIGHT - (heights[place + 1] - heights[place])
+            if lack > 0.1:
+                heights[place] -= lack / 2
+                heights[place + 1] += lack / 2
+    return heights
 
 
 def _at_right(axes: _Axes, curve: Curve) -> tuple[float, float]:

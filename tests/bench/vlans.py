@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ground
-from endpoint_peers import iproute2, spawned
+from endpoint_peers import program, spawned
 from task import Request, done
 
 WORKS = ("made", "unchanged", "removed")
@@ -72,7 +72,7 @@ class IpBatch:
 
 def _run(file: Path, *options: str, fails: bool = False) -> float:
     start = time.perf_counter()
-    failed = spawned([iproute2(), *options, "-batch", str(file)], check=not fails)
+    failed = spawned([program("ip"), *options, "-batch", str(file)], check=not fails)
     taken = time.perf_counter() - start
     if bool(failed) != fails:
         raise ground.Different(f"ip -batch {file} ended with {failed}")
