@@ -21,10 +21,10 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import metadata
+from importlib.util import find_spec, module_from_spec
 from typing import Any, ClassVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -59,15 +59,34 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     read_sysctls,
 )
 
+
+@contextmanager
+def _without_front(package: str) -> Iterator[None]:
+    """Within it, parts of the package are imported without its ``__init__``, which with pyroute2 imports all parts there
+    are: most of what starting a module would cost. Whoever imports the package later gets it whole."""
+    spec = None if package in sys.modules else find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        yield
+        return
+    sys.modules[package] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 try:
-    from pyroute2 import netlink as nl
-    from pyroute2.netlink import rtnl
-    from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfbase
-    from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
-    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+    with _without_front("pyroute2"):
+        from pyroute2 import netlink as nl
+        from pyroute2.config.version import __version__ as _library_version
+        from pyroute2.netlink import rtnl
+        from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfbase
+        from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
+        from pyroute2.netlink.rtnl.rtmsg import rtmsg
 except ImportError as error:
     _import_error: str | None = str(error)
+    _library_version = ""
 else:
     _import_error = None
 
@@ -128,11 +147,12 @@ def require() -> None:
 
 def _found_version() -> str:
     """What the library calls itself; Debian's package of 0.7.2 says "unknown", but its metadata know better."""
-    found = getattr(sys.modules.get("pyroute2"), "__version__", "")
-    if found and not _version(found):
+    if not _version(_library_version):
+        from importlib import metadata  # seldom needed, and slow to import
+
         with suppress(metadata.PackageNotFoundError):
             return metadata.version("pyroute2")
-    return found
+    return _library_version
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -142,7 +162,8 @@ def _version(text: str) -> tuple[int, ...]:
 def _missing_words() -> str:
     found = _found_version()
     oldest = ".".join(map(str, OLDEST_LIBRARY))
-    what = f"pyroute2 {found} is too old" if found else "pyroute2 is missing"
+    old = found and _version(found) < OLDEST_LIBRARY
+    what = f"pyroute2 {found} is too old" if old else "pyroute2 is missing"
     why = f" ({_import_error})" if _import_error else ""
     return (
         f"{what} for {sys.executable}{why}: {oldest} or newer is needed. Install it with"

@@ -10,11 +10,13 @@ headers.
 from __future__ import annotations
 
 import base64
+import os
 import struct
+import subprocess
 import sys
-import types
 import zlib
 from dataclasses import replace
+from importlib import metadata
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import facts, netlink
@@ -376,7 +378,7 @@ def test_facts_cannot_be_changed():
 
 def test_missing_library(monkeypatch):
     monkeypatch.setattr(netlink, "_import_error", "No module named 'pyroute2'")
-    monkeypatch.delitem(sys.modules, "pyroute2", raising=False)
+    monkeypatch.setattr(netlink, "_library_version", "")
     with pytest.raises(netlink.MissingLibrary) as caught:
         netlink.require()
     text = str(caught.value)
@@ -386,24 +388,23 @@ def test_missing_library(monkeypatch):
 
 
 def test_library_that_is_too_old(monkeypatch):
-    old = types.SimpleNamespace(__version__="0.6.13")
-    monkeypatch.setitem(sys.modules, "pyroute2", old)
+    monkeypatch.setattr(netlink, "_library_version", "0.6.13")
     with pytest.raises(netlink.MissingLibrary, match=r"0\.6\.13 is too old.*0\.7\.2 or newer"):
         netlink.require()
 
 
 @pytest.mark.parametrize("version", ["0.7.2", "0.7.12", "0.9.7", "1.0", "0.10.0.post1"])
 def test_library_that_will_do(monkeypatch, version):
-    monkeypatch.setitem(sys.modules, "pyroute2", types.SimpleNamespace(__version__=version))
+    monkeypatch.setattr(netlink, "_library_version", version)
     netlink.require()
 
 
 def test_library_that_does_not_know_its_version(monkeypatch):
-    """Debian 12's package: __version__ is "unknown", the metadata say 0.7.2."""
-    monkeypatch.setitem(sys.modules, "pyroute2", types.SimpleNamespace(__version__="unknown"))
-    monkeypatch.setattr(netlink.metadata, "version", lambda name: "0.7.2")
+    """Debian 12's package: its version is "unknown", the metadata say 0.7.2."""
+    monkeypatch.setattr(netlink, "_library_version", "unknown")
+    monkeypatch.setattr(metadata, "version", lambda name: "0.7.2")
     netlink.require()
-    monkeypatch.setattr(netlink.metadata, "version", lambda name: "0.6.9")
+    monkeypatch.setattr(metadata, "version", lambda name: "0.6.9")
     with pytest.raises(netlink.MissingLibrary, match=r"0\.6\.9 is too old"):
         netlink.require()
 
@@ -467,3 +468,13 @@ def test_forms_are_not_kept_without_end():
 def test_what_is_no_mac_address_is_not_sent(mac):
     with pytest.raises(ValueError):
         netlink.encode(CreateLink("wxyz", "macvlan", mac=mac))
+
+
+def test_what_is_imported_does_not_import_all_of_the_library():
+    """It would cost every task a tenth of a second; and whoever imports it afterwards gets it whole."""
+    code = (
+        "import sys; from ansible_collections.netops.underlay.plugins.module_utils import netlink;"
+        " assert not [name for name in sys.modules if name == 'pyroute2' or name.startswith('pyroute2.iproute')];"
+        " from pyroute2 import IPRoute, netlink; from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
