@@ -84,6 +84,23 @@ def default_gateway(network: IPNetwork) -> IPAddress | None:
     return network.network_address + 1
 
 
+_UNUSABLE = {
+    4: {
+        ipaddress.IPv4Network("240.0.0.0/4"): "reserved",
+        ipaddress.IPv4Network("127.0.0.0/8"): "loopback",
+        ipaddress.IPv4Network("169.254.0.0/16"): "link-local",
+        ipaddress.IPv4Network("224.0.0.0/4"): "multicast",
+        ipaddress.IPv4Network("0.0.0.0/8"): "unspecified",
+    },
+    6: {
+        ipaddress.IPv6Network("::ffff:0:0/96"): "IPv4-mapped",
+        ipaddress.IPv6Network("ff00::/8"): "multicast",
+        ipaddress.IPv6Network("fe80::/10"): "link-local",
+        ipaddress.IPv6Network("::1/128"): "loopback",
+    },
+}
+
+
 def parse_subnet(text: str) -> tuple[IPNetwork, bool]:
     """The subnet that ``text`` names, and whether host bits had to be cleared. Refuses what no VLAN can carry."""
     if "%" in text:
@@ -108,18 +125,8 @@ def _unusable(network: IPNetwork) -> str | None:
     special = next((kind for kind in kinds if getattr(network, f"is_{kind}")), None)
     if special:
         return f"these are {special.replace('_', '-')} addresses"
-    blocks = {
-        4: {
-            "240.0.0.0/4": "reserved",
-            "127.0.0.0/8": "loopback",
-            "169.254.0.0/16": "link-local",
-            "224.0.0.0/4": "multicast",
-            "0.0.0.0/8": "unspecified",
-        },
-        6: {"::ffff:0:0/96": "IPv4-mapped", "ff00::/8": "multicast", "fe80::/10": "link-local", "::1/128": "loopback"},
-    }
-    for block, words in blocks[network.version].items():
-        if network.overlaps(ipaddress.ip_network(block)):
+    for block, words in _UNUSABLE[network.version].items():
+        if network.overlaps(block):
             return f"it holds {words} addresses ({block})"
     return None
 

@@ -56,6 +56,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 # Namespaces that are open at a time: well under the 1,024 descriptors that a process may have by default.
 _OPEN_AT_ONCE = 256
 _CHANNELS_AT_ONCE = 500  # one descriptor each
+_SPACES_OF_A_PROCFS = 64
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
 
@@ -341,19 +342,26 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
 
 
 def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
-    for target, group in _by_space(steps).items():
-        try:
-            with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
-                run.cookies[target] = channel.cookie
-                for step in group:
-                    _set_up_one(run, channel, descriptor, step)
-                run.after[target] = read_space(channel, netlink.namespace_id(descriptor), run.path(target))
-        except UnderlayError as error:
+    spaces = list(_by_space(steps).items())
+    for start in range(0, len(spaces), _SPACES_OF_A_PROCFS):
+        with netlink.procfs() as proc:
+            for target, group in spaces[start : start + _SPACES_OF_A_PROCFS]:
+                _set_up_space(run, proc, target, group)
+
+
+def _set_up_space(run: _Run, proc: int, target: Target, group: Sequence[SetUp]) -> None:
+    try:
+        with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
+            run.cookies[target] = channel.cookie
             for step in group:
-                run.note(step.item, error, f"set up link '{step.name}' in {target}")
+                _set_up_one(run, channel, proc, descriptor, step)
+            run.after[target] = read_space(channel, netlink.namespace_id(descriptor), run.path(target))
+    except UnderlayError as error:
+        for step in group:
+            run.note(step.item, error, f"set up link '{step.name}' in {target}")
 
 
-def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetUp) -> None:
+def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, descriptor: int, step: SetUp) -> None:
     link = channel.link(step.link)
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
@@ -361,7 +369,7 @@ def _set_up_one(run: _Run, channel: netlink.Channel, descriptor: int, step: SetU
         sysctl_at(key, step.link): value for key, value in step.sysctls.items() if not has_sysctl(link, key, value)
     }
     if sysctls:
-        netlink.write_sysctl(descriptor, sysctls)
+        netlink.write_sysctl(proc, descriptor, sysctls)
     requests = _requests(step, link)
     for request, answer in zip(requests, channel.send(requests)):
         if answer is not None and not _as_wanted(request, answer):

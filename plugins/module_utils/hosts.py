@@ -14,7 +14,8 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 
@@ -77,6 +78,7 @@ def block_of(lines: Iterable[str]) -> str:
     return f"{_BEGIN}\n{body}{_END}\n" if body else ""
 
 
+@lru_cache(maxsize=16)
 def block_in(text: str) -> str:
     """The block that a text has, as ``block_of`` makes it; anything else if it is not whole or there are several."""
     found = [match[0].replace(_JOINED, _BEGIN) for match in _BLOCK.finditer(text)]
@@ -105,6 +107,17 @@ def digest(text: str) -> str:
 
 
 # --- files ----------------------------------------------------------------------------------------------------
+
+
+def read_all(paths: Iterable[str]) -> dict[str, HostsFile]:
+    """The files as they are, by their paths. The many that are alike share their text: those of a thousand endpoints have
+    a thousand lines each."""
+    texts: dict[str, str] = {}
+    found = {}
+    for path in paths:
+        file = read(path)
+        found[path] = file if file.text is None else replace(file, text=texts.setdefault(file.text, file.text))
+    return found
 
 
 def read(path: str) -> HostsFile:

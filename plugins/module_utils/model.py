@@ -325,10 +325,16 @@ class Action(NamedTuple):
 # --- marks: how a link in the kernel says that it is ours (its ifalias) ---------------------------------------
 
 MARK = "netops.underlay"
+WORKING_PREFIX = "nu."
 
 
 def parent_mark(name: str) -> str:
     return f"{MARK} parent {name}"
+
+
+def parent_of_mark(mark: str) -> str | None:
+    """The parent whose link carries a mark; None where it is no parent's mark."""
+    return mark.removeprefix(parent_mark("")) if mark.startswith(parent_mark("")) else None
 
 
 def endpoint_mark(network: str, name: str) -> str:
@@ -350,7 +356,7 @@ def endpoint_words(mark: str) -> str | None:
 def working_name(mark: str) -> str:
     """The name that a link has until it is ready. A link of ours gets its final name, its mark and "up" in one
     request, so whatever has the final name but no mark is not ours, and what a kill left behind is found by this."""
-    return f"nu.{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
+    return f"{WORKING_PREFIX}{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
 
 
 def dummy_name(network: str) -> str:

@@ -26,6 +26,8 @@ NETNS_DIR = "/run/netns"  # iproute2's, which gives it as /var/run/netns (includ
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 2  # linux/mount.h
+_FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1  # the same
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # asm-generic/unistd.h; the C library has no functions for them everywhere
 
 _THIS_THREAD = "/proc/thread-self/ns/net"
 _NEVER_A_NAMESPACE = ("socket:", "pipe:", "anon_inode:", "/dev/")
@@ -51,6 +53,15 @@ def _call(function: str, *arguments: object) -> None:
     if getattr(_libc, function)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), function)
+
+
+def _system_call(number: int, *arguments: int | bytes | None) -> int:
+    """A system call by its number; its result, OSError with its errno where it fails."""
+    found = _libc.syscall(ctypes.c_long(number), *arguments)
+    if found < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return found
 
 
 def _mount(source: str, target: str, flags: int) -> None:
@@ -338,14 +349,44 @@ def inside(netns_fd: int | None) -> AbstractContextManager[None]:
     return nullcontext() if netns_fd is None else entered(netns_fd)
 
 
+@contextmanager
+def procfs() -> Iterator[int]:
+    """A descriptor of a fresh /proc that is mounted nowhere; of the host's where the kernel has none to give (before 5.8).
+
+    Of each sysctl file that was looked up the kernel keeps an entry for each namespace, all of one name under one hash: in
+    the /proc that all share, writing in a thousand namespaces walks past half a million entries. So a fresh one after each
+    few namespaces.
+    """
+    descriptor = _fresh_procfs()
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _fresh_procfs() -> int:
+    try:
+        system = _system_call(_FSOPEN, b"proc", _FSOPEN_CLOEXEC)
+    except OSError:
+        return os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _system_call(_FSCONFIG, system, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _system_call(_FSMOUNT, system, _FSMOUNT_CLOEXEC, 0)
+    except OSError:
+        return os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(system)
+
+
 def sysctl_path(name: str) -> str:
-    """The file of a sysctl that each network namespace has for itself: ``net/ipv4/conf/eth0.20/forwarding``.
+    """The file of a sysctl that each network namespace has for itself, within /proc: for
+    ``net/ipv4/conf/eth0.20/forwarding``.
 
     `/` stands between the parts, since link names hold dots. UnderlayError for anything outside ``net/``.
     """
     if not _SYSCTL.fullmatch(name) or {".", ".."} & set(name.split("/")):
         raise UnderlayError(f"{name!r} is no sysctl of a network namespace (net/..., parts separated by /)")
-    return f"/proc/sys/{name}"
+    return f"sys/{name}"
 
 
 def read_sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
@@ -353,16 +394,19 @@ def read_sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
     found = {}
     with inside(netns_fd):
         for name in names:
-            with suppress(OSError), open(sysctl_path(name), encoding="ascii") as file:
+            with suppress(OSError), open(f"/proc/{sysctl_path(name)}", encoding="ascii") as file:
                 found[name] = file.read().strip()
     return found
 
 
-def put_sysctl(name: str, value: str) -> None:
-    """Write one sysctl of the namespace that this thread is in."""
+def put_sysctl(proc: int, name: str, value: str) -> None:
+    """Write one sysctl of the namespace that this thread is in, by the /proc at this descriptor."""
     try:
-        with open(sysctl_path(name), "w", encoding="ascii") as file:
-            file.write(value)
+        file = os.open(sysctl_path(name), os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+        try:
+            os.write(file, value.encode())
+        finally:
+            os.close(file)
     except FileNotFoundError:
         raise UnderlayError(f"the kernel has no sysctl {name}") from None
     except OSError as error:

@@ -56,6 +56,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     occupied_namespaces,
     open_namespace,
     process_start_time,
+    procfs,
     read_sysctls,
 )
 
@@ -155,6 +156,7 @@ def _found_version() -> str:
     return _library_version
 
 
+@cache
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
@@ -840,17 +842,18 @@ def remove_namespace(name: str) -> None:
     namespaces.remove(name)
 
 
-def write_sysctl(netns_fd: int | None, values: Mapping[str, str]) -> None:
+def write_sysctl(proc: int, netns_fd: int | None, values: Mapping[str, str]) -> None:
     """Write sysctls of that namespace (None: this thread's): ``net/ipv6/conf/eth0.20/disable_ipv6`` -> "1".
 
-    All names are checked before the first is written. UnderlayError where one cannot be; those before stay.
+    ``proc`` is what ``procfs`` gave; one for a few namespaces. All names are checked before the first is written.
+    UnderlayError where one cannot be; those before stay.
     """
     for name in values:
         namespaces.sysctl_path(name)
     with namespaces.inside(netns_fd):
         for name, value in values.items():
             _record("write_sysctl", (name, value))
-            namespaces.put_sysctl(name, value)
+            namespaces.put_sysctl(proc, name, value)
 
 
 def send_side_by_side(work: Sequence[tuple[Channel, Sequence[Request]]]) -> list[list[NetlinkError | None]]:

@@ -449,7 +449,8 @@ def _hosts(
     paths = {row.target: row.hosts_path for row in rows if row.hosts_path}
     paths.update({target: hosts.path_for(target.value) for target in targets if target.kind == "netns"})
     paths.update({target: found.hosts_path for target, found in containers.items()})
-    return {target: hosts.read(path) for target, path in paths.items() if path}
+    found = hosts.read_all(path for path in paths.values() if path)
+    return {target: found[path] for target, path in paths.items() if path}
 
 
 def _sysctls(

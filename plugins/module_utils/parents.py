@@ -15,10 +15,13 @@ from ansible_collections.netops.underlay.plugins.module_utils.facts import Link,
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_VLAN_PROTOCOL,
     VLAN_PROTOCOLS,
+    WORKING_PREFIX,
     Network,
     Parent,
     endpoint_mark,
+    endpoint_of_mark,
     parent_mark,
+    parent_of_mark,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed
@@ -168,10 +171,13 @@ def lost_with(seen: Observed, name: str) -> str | None:
 
 def _foreign(seen: Observed, index: int) -> list[Child]:
     """The children of a parent that are neither endpoints nor parents of ours."""
-    marks = {endpoint_mark(*key) for key in seen.endpoints} | {parent_mark(name) for name in seen.parents}
-    names = {working_name(mark) for mark in marks}
-    return [
-        child
-        for child in (seen.children or {}).get(index, ())
-        if child.link.alias not in marks and not (child.link.name in names and not child.link.alias)
-    ]
+    return [child for child in (seen.children or {}).get(index, ()) if not _is_ours(seen, child.link)]
+
+
+def _is_ours(seen: Observed, link: Link) -> bool:
+    if link.alias:
+        return endpoint_of_mark(link.alias) in seen.endpoints or parent_of_mark(link.alias) in seen.parents
+    if not link.name.startswith(WORKING_PREFIX):
+        return False
+    marks = [*(endpoint_mark(*key) for key in seen.endpoints), *map(parent_mark, seen.parents)]
+    return link.name in map(working_name, marks)

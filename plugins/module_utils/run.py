@@ -300,7 +300,10 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         final = after
         if not module.check_mode:
             written = apply(plan, kept, seen.host.boot_id, seen.spaces)
-            final = _read_back(replace(seen, spaces={**seen.spaces, **written}), outcomes)
+            # Where nothing was to be written, what was seen is what there is.
+            final = before
+            if plan.writes:
+                final = _read_back(replace(seen, spaces={**seen.spaces, **written}), outcomes)
             _verify(after, final, "endpoint")
     return {
         **result.of_plan(plan),

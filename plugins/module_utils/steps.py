@@ -239,6 +239,10 @@ class Plan:
     def changed(self) -> bool:
         return bool(self.actions)
 
+    @property
+    def writes(self) -> bool:
+        return bool(self.before or self.kernel or self.after)
+
     def __add__(self, other: Any) -> Plan:
         return Plan(
             self.actions + other.actions,

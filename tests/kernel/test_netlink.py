@@ -224,8 +224,13 @@ def test_change_in_place(host):
     assert host.send([ChangeLink(999, name="x")])[0].errno == errno.ENODEV
 
 
+def write_sysctl(descriptor, values):
+    with netlink.procfs() as proc:
+        netlink.write_sysctl(proc, descriptor, values)
+
+
 def test_ipv6_settings(host):
-    netlink.write_sysctl(None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"})
+    write_sysctl(None, {"net/ipv6/conf/eth0/disable_ipv6": "1", "net/ipv6/conf/eth0/accept_ra_defrtr": "0"})
     assert host.link("eth0").ipv6_conf == facts.Ipv6Conf(disable_ipv6=1, accept_ra_defrtr=0)
     assert host.link("tor").ipv6_conf == facts.Ipv6Conf(disable_ipv6=0, accept_ra_defrtr=1)
 
@@ -442,7 +447,7 @@ def test_recorder_hears_of_each_write_before_it_is_done(host, monkeypatch):
     for read in (host.links, host.addresses, host.routes, netlink.every_namespace):
         read()
     os.close(netlink.create_namespace("two"))
-    netlink.write_sysctl(None, {"net/ipv4/conf/eth0/forwarding": "1"})
+    write_sysctl(None, {"net/ipv4/conf/eth0/forwarding": "1"})
     netlink.remove_namespace("two")
     assert [(verb, link and link.alias) for verb, link, _request in heard] == [
         ("create_link", None),
@@ -645,20 +650,23 @@ def test_boot_id():
     assert netlink.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def test_sysctls_are_those_of_the_namespace(host, web):
+@pytest.mark.parametrize("procfs", ["a fresh one", "the host's"])
+def test_sysctls_are_those_of_the_namespace(host, web, procfs, monkeypatch):
+    if procfs == "the host's":
+        monkeypatch.setattr(namespaces, "_FSOPEN", 9999)  # as on a kernel that does not have the call
     with Channel(web) as channel:
         done(channel.send([CreateLink("eth0.20", "dummy")]))
     name = "net/ipv6/conf/eth0.20/disable_ipv6"
-    netlink.write_sysctl(web, {name: "1", "net/ipv4/ip_forward": "1"})
+    write_sysctl(web, {name: "1", "net/ipv4/ip_forward": "1"})
     with netlink.entered(web):
         assert Path("/proc/sys", name).read_text() == "1\n"
         assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"
     assert not Path("/proc/sys", name).exists()
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "0\n"
     with pytest.raises(UnderlayError, match=f"the kernel has no sysctl {name}"):
-        netlink.write_sysctl(None, {name: "1"})
+        write_sysctl(None, {name: "1"})
     with pytest.raises(UnderlayError, match="cannot be set to 'words': Invalid argument"):
-        netlink.write_sysctl(web, {"net/ipv4/conf/all/rp_filter": "words"})
+        write_sysctl(web, {"net/ipv4/conf/all/rp_filter": "words"})
 
 
 def test_requests_side_by_side_reach_each_their_own_namespace():

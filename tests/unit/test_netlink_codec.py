@@ -419,7 +419,7 @@ def test_error_words():
 )
 def test_sysctl_outside_the_namespace(name):
     with pytest.raises(netlink.UnderlayError, match="no sysctl of a network namespace"):
-        netlink.write_sysctl(None, {name: "1"})
+        netlink.write_sysctl(-1, None, {name: "1"})
 
 
 # ---- one message of each form by pyroute2, the others by copies of it
