@@ -362,8 +362,11 @@ def _form_of_create(request: CreateLink) -> tuple[tuple[Any, ...], list[bytes]]:
         values.append(_number(request.netns_fd))
     if request.mac is not None:
         values.append(_mac_bytes(request.mac))
+    if request.attributes:
+        values.append(_kind_data(request.attributes))
     varies = (len(name), request.netns_fd is None, request.mac is None)
-    return (CreateLink, *varies, request.kind, request.parent_index, request.mtu, tuple(request.attributes)), values
+    shape = tuple((number, fmt) for number, fmt, _value in request.attributes)
+    return (CreateLink, *varies, request.kind, request.parent_index, request.mtu, shape), values
 
 
 def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
@@ -412,6 +415,10 @@ _STAND_INS: dict[type, Callable[[Any], Request]] = {
         name=_filled(request.name, "~"),
         netns_fd=None if request.netns_fd is None else _OTHER_NUMBER,
         mac=None if request.mac is None else _MAC,
+        attributes=[
+            (number, fmt, *struct.unpack(fmt, b"|" * struct.calcsize(fmt)))
+            for number, fmt, _value in request.attributes
+        ],
     ),
     ChangeLink: lambda request: replace(
         request,
@@ -462,10 +469,14 @@ def _change_link(request: ChangeLink) -> bytearray:
 def _link_attributes(request: CreateLink | ChangeLink) -> Attributes:
     attributes: Attributes = [("IFLA_MTU", request.mtu), ("IFLA_ADDRESS", request.mac)]
     if request.kind is not None:
-        data = b"".join(_packed(number, struct.pack(fmt, value)) for number, fmt, value in request.attributes)
+        data = _kind_data(request.attributes)
         info = [("IFLA_INFO_KIND", request.kind), *([("IFLA_INFO_DATA", data)] if data else [])]
         attributes.append(("IFLA_LINKINFO", {"attrs": info}))
     return attributes
+
+
+def _kind_data(attributes: KindAttributes) -> bytes:
+    return b"".join(_packed(number, struct.pack(fmt, value)) for number, fmt, value in attributes)
 
 
 def _packed(number: int, value: bytes) -> bytes:

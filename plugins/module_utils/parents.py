@@ -8,7 +8,6 @@ Errors are ``ValueError`` with a text for the user, without the item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
@@ -82,11 +81,11 @@ def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent])
         raise ValueError(
             f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
         )
-    wanted = Parent(name, base, vlan_id, protocol)
-    other = next((made.name for made in planned.values() if replace(made, name=name) == wanted), name)
+    same = (made.name for made in planned.values() if (made.base, made.vlan_id, made.protocol) == (*found, protocol))
+    other = next(same, name)
     if other != name:
         raise ValueError(f"parent '{name}' cannot be made: '{other}' is to carry VLAN {vlan_id} of '{base}'")
-    return wanted
+    return Parent(name, base, vlan_id, protocol)
 
 
 def _names(host: Host) -> str:
