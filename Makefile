@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-role lint test-unit test-lab test-installed test-kernel-oldest
+steps := test-kernel test-docker test-role lint test-unit test-lab test-installed test-kernel-oldest test-sanity
 
 .PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints build lab setup clean
 
@@ -32,6 +32,9 @@ lint: setup ## ruff, yamllint, ansible-lint (profile production), changelog frag
 	yamllint --strict .
 	ansible-lint --offline
 	antsibull-changelog lint
+
+test-sanity: setup ## ansible-test sanity, complete, without an ignore file
+	tests/sanity/run $(ARGS)
 
 test-unit: setup ## the pure parts; needs no root
 	python -m pytest tests/unit $(ARGS)

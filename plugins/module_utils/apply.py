@@ -72,7 +72,7 @@ def apply(
     store.write(plan.before)
     run = _Run(boot_id, spaces)
     for phase in PHASES:
-        steps = [step for step in plan.kernel if type(step) is phase and step.item not in run.failed]
+        steps = [step for step in plan.kernel if isinstance(step, phase) and step.item not in run.failed]
         if steps:
             _HANDLERS[phase](run, steps)
     store.write([_settled(run, step) for step in plan.after if step.item not in run.failed])

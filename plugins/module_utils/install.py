@@ -23,7 +23,7 @@ LIBRARY = "/usr/local/lib/netops-underlay"
 UNITS = "/etc/systemd/system"
 CONTAINERS_UNIT = "netops-underlay-containers.service"
 
-_PACKAGE, _, _FIRST = restore.__name__.rpartition(".")
+_PACKAGE, _dot, _FIRST = restore.__name__.rpartition(".")
 _IMPORTED = re.compile(rf"^\s*from {re.escape(_PACKAGE)}(?:\.(\w+))? import (\([^)]*\)|[^\n]*)", re.MULTILINE)
 
 _COMMAND = """\

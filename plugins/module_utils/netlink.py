@@ -43,7 +43,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.facts import (
     decode_route,
     text_of,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (  # noqa: F401 - handed on
+from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (  # noqa: F401 - handed on # pylint: disable=unused-import
     NETNS_DIR,
     MissingNamespace,
     Namespace,
@@ -328,7 +328,8 @@ def _mould(request: Request) -> _Mould:
     places = []
     for value in values:
         found = tuple(match.start() for match in re.finditer(re.escape(value), message))
-        assert found, f"{request} has no place for {value!r}"
+        if not found:
+            raise ValueError(f"{request} has no place for {value!r}")
         places.append(found)
     return _Mould(message, tuple(places))
 

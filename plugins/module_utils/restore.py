@@ -80,7 +80,7 @@ def watch(state_dir: str, say: Say, ready: Callable[[], None] | None = None) -> 
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(0)  # so that what is begun is closed
+    raise SystemExit(0)  # so that what is begun is closed
 
 
 def main(arguments: Iterable[str]) -> int:
@@ -93,7 +93,8 @@ def main(arguments: Iterable[str]) -> int:
     options = parser.parse_args(list(arguments))
 
     def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
     signal.signal(signal.SIGTERM, _stop)
     try:

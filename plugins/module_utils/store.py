@@ -418,9 +418,8 @@ class Store:
 
 def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Spans that do not overlap, joined where they meet; lowest first."""
-    ahead = iter(sorted(spans))
-    first, last = next(ahead)
-    for low, high in ahead:
+    (first, last), *others = sorted(spans)
+    for low, high in others:
         if low != last + 1:
             yield first, last
             first = low

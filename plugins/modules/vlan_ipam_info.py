@@ -89,7 +89,7 @@ addresses:
       state: present
 subnets:
   description:
-    - How full each subnet is, and its range where it has one. RV(subnets[].size) is how many addresses can be given out at all,
+    - How full each subnet is, and its range where it has one. C(size) is how many addresses can be given out at all,
       and the sum of the other numbers - V(held) by endpoints, V(reserved) by owners, V(cooling) after their release, V(free).
     - The numbers are exact, also those of an IPv6 subnet. What other networks on the same parent hold of a subnet counts.
   returned: success
@@ -106,7 +106,7 @@ subnets:
       cooling: 0
       free: 252
 history:
-  description: Who held what from when until when, by address and time; RV(history[].until) is null for those who hold it now.
+  description: Who held what from when until when, by address and time; C(until) is null for those who hold it now.
   returned: success, empty unless O(history=true)
   type: list
   elements: dict
@@ -121,7 +121,7 @@ history:
       until: "2026-11-20T17:30:00Z"
 findings:
   description:
-    - In what store and kernel differ. V(link_gone) - an endpoint whose link is not there, with RV(findings[].dead) where it is
+    - In what store and kernel differ. V(link_gone) - an endpoint whose link is not there, with C(dead) where it is
       proven that its namespace is no more; V(unknown_link) - a link with our mark that the store does not know;
       V(unknown_address) - an address on a link of ours that the store does not hold for it.
   returned: success, empty unless O(audit=true)

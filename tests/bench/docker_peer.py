@@ -52,7 +52,7 @@ def measured() -> Measured:
         post("/images/create?fromSrc=-&repo=bench", image())
         make_network("idle", "port0", "172.31.0.0/16", None)
         make_network("net", ground.NIC, str(ground.SUBNET), str(ground.GATEWAY))
-        containers = [started() for _ in range(COUNT)]
+        containers = [started() for _number in range(COUNT)]
         attach = each("/networks/net/connect", containers)
         for number, container in enumerate(containers):
             pid = get(f"/containers/{container}/json")["State"]["Pid"]

@@ -338,8 +338,8 @@ def publish(text: str, drawing: str) -> None:
     """Puts a run into the documentation."""
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_text(drawing)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _old, _, after = rest.partition(END)
+    before, _begin, rest = PAGE.read_text().partition(BEGIN)
+    _old, _end, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n```text\n{text.rstrip()}\n```\n\n{END}{after}")
 
 

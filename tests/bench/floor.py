@@ -87,7 +87,7 @@ def rtnetlink() -> socket.socket:
 def exchange(channel: socket.socket, messages: list[bytes]) -> None:
     """Sends all in one piece and waits for the answer to each."""
     channel.send(b"".join(messages))
-    for _ in messages:
+    for _message in messages:
         kind, _flags, _sequence, _port, error = struct.unpack_from("=HHIIi", channel.recv(4096), 4)
         if kind != NLMSG_ERROR or error:
             raise OSError(-error, os.strerror(-error))

@@ -202,7 +202,7 @@ def settle() -> None:
     It clears them in the background, batch after batch in their order: when one that was removed now is gone, the batches
     before its own are through, and with a second one its own as well.
     """
-    for _ in range(2):
+    for _turn in range(2):
         ip("netns", "add", FENCE)
         ip("link", "add", FENCE, "type", "veth", "peer", "name", FENCE, "netns", FENCE)
         ip("netns", "delete", FENCE)

@@ -119,7 +119,7 @@ def _names(axes: _Axes, curves: Sequence[Curve]) -> Iterable[str]:
 
 def _apart(heights: list[float]) -> list[float]:
     """The sorted heights, those that are too near moved away from each other."""
-    for _ in range(100 * len(heights)):
+    for _turn in range(100 * len(heights)):
         for place in range(len(heights) - 1):
             lack = NAME_HEIGHT - (heights[place + 1] - heights[place])
             if lack > 0.1:

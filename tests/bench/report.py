@@ -119,7 +119,7 @@ def _fsync(folder: Path) -> float:
     taken = []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        for _ in range(FSYNCS):
+        for _turn in range(FSYNCS):
             start = time.perf_counter()
             os.pwrite(descriptor, bytes(4096), 0)
             os.fsync(descriptor)

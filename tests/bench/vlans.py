@@ -95,7 +95,7 @@ def measured(count: int, repetitions: int, folder: Path) -> dict[str, dict[str, 
     ways = {"ours": Ours(count, folder), "peer": IpBatch(count, folder)}
     taken: dict[str, dict[str, list[float]]] = {work: {way: [] for way in ways} for work in WORKS}
     wanted = [(f"{ground.NIC}.{number}", ground.NIC, number, True, 1500) for number in vlans(count)]
-    for _ in range(repetitions):
+    for _turn in range(repetitions):
         for name, way in ways.items():
             for work in WORKS:
                 taken[work][name].append(getattr(way, work)())

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 
-from .engines import docker, podman  # noqa: F401
+from .engines import docker, podman  # noqa: F401 # pylint: disable=unused-import
 
 VLANS = (10, 20, 30)
 

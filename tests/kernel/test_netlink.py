@@ -417,7 +417,7 @@ def test_dumps_while_links_come_and_go(host):
     thread = threading.Thread(target=stir)
     thread.start()
     try:
-        for _ in range(30):
+        for _turn in range(30):
             names = [link.name for link in host.links() if link.name.startswith("stay")]
             assert sorted(names) == sorted({f"stay{n}" for n in range(150)})
     finally:

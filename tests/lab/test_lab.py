@@ -145,7 +145,7 @@ def test_a_signal_ends_it(lab, number):
     process = lab.start(sys.executable, "-c", script)
     assert process.stdout.readline() == b"started\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     # Ctrl-C reaches the command, which can tidy up and speak; the others end all at once.
     assert out == (b"interrupted\n" if number == signal.SIGINT else b"")

@@ -255,7 +255,7 @@ def carried_out(observed: Observed, plan: Plan, networks: Mapping[str, Network] 
     kernel = _Kernel(observed)
     for phase in PHASES:
         for step in plan.kernel:
-            if type(step) is phase:
+            if isinstance(step, phase):
                 _do(kernel, step)
     tables = {
         Network: dict(observed.networks),

@@ -40,9 +40,9 @@ def test_usable_is_all_of_a_subnet_but_what_no_station_may_have(network):
 @given(networks)
 def test_unusable_in_agrees_with_usable_at_both_ends(network):
     first, last = addressing.usable(network)
-    for number in {first, last}:
+    for number in sorted({first, last}):
         assert addressing.unusable_in(network, addressing.address_of(number, network.version)) is None
-    for number in {first - 1, last + 1}:
+    for number in (first - 1, last + 1):
         if 0 <= number < 1 << network.max_prefixlen:
             assert addressing.unusable_in(network, addressing.address_of(number, network.version))
 

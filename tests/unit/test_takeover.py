@@ -130,9 +130,9 @@ DOCKER_29: dict[str, Any] = {
 }
 
 
-def docker(base: dict[str, Any] = DOCKER_20, **changes: Any) -> dict[str, Any]:
+def docker(base: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """A network of Docker with other keys; a dotted path in ``changes`` goes down (``IPAM__Config``)."""
-    entry = copy.deepcopy(base)
+    entry = copy.deepcopy(base or DOCKER_20)
     for path, value in changes.items():
         *above, last = path.split("__")
         place = entry
