@@ -93,7 +93,7 @@ def main(arguments: Iterable[str]) -> int:
     options = parser.parse_args(list(arguments))
 
     def say(text: str) -> None:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.writelines([text, "\n"])
         sys.stderr.flush()
 
     signal.signal(signal.SIGTERM, _stop)
