@@ -65,6 +65,11 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
+def shown_number(value: int) -> str:
+    """The same of a number, which stands without quotes."""
+    return shown(value).strip("'")
+
+
 def usable(network: IPNetwork) -> tuple[int, int]:
     """First and last address that a station may have.
 
@@ -150,7 +155,8 @@ def parse_addresses(text: str) -> tuple[IPAddress, IPAddress | None]:
         try:
             block = ipaddress.ip_network(text)
         except ValueError as error:
-            raise ValueError(f"{shown(text)} is not a block of addresses ({error})") from None
+            reason = f" ({error})" if "host bits" in str(error) else ""
+            raise ValueError(f"{shown(text)} is not a block of addresses{reason}") from None
         first, last = block.network_address, block.broadcast_address
     elif "-" in text:
         start, _dash, end = text.partition("-")
@@ -203,7 +209,9 @@ def parse_pool(base: str, size: int) -> Pool:
         raise ValueError(f"base {shown(base)} has host bits set; the network is {network}")
     longest = network.max_prefixlen - 2
     if not network.prefixlen <= size <= longest:
-        raise ValueError(f"size {size} is not a prefix length between {network.prefixlen} (the base's) and {longest}")
+        raise ValueError(
+            f"size {shown_number(size)} is not a prefix length between {network.prefixlen} (the base's) and {longest}"
+        )
     return network, size
 
 

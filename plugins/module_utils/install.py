@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ansible_collections.netops.underlay.plugins.module_utils import restore
@@ -99,8 +99,26 @@ def _imported(source: str) -> Iterator[str]:
 
 
 def differing(wanted: list[File]) -> list[File]:
-    """Those that are not there, or otherwise."""
+    """Those that are not there, or otherwise.
+
+    :raises UnderlayError: where a link would lead what is written elsewhere
+    """
+    _check_no_link(place for file in wanted for place in _places(file.path))
     return [file for file in wanted if not _is_there(file)]
+
+
+def _places(path: str) -> list[str]:
+    """A file of ours and the folders of ours that it lies in."""
+    found = [path]
+    while found[-1].startswith(LIBRARY + "/"):
+        found.append(os.path.dirname(found[-1]))
+    return found
+
+
+def _check_no_link(places: Iterable[str]) -> None:
+    for place in dict.fromkeys(places):
+        if os.path.islink(place):
+            raise UnderlayError(f"{place} is a symbolic link, which is not followed; remove it")
 
 
 def _is_there(file: File) -> bool:
@@ -149,8 +167,12 @@ def _put(file: File) -> None:
 
 
 def there() -> list[str]:
-    """What of it is on this host."""
+    """What of it is on this host.
+
+    :raises UnderlayError: where a link stands in its place
+    """
     unit = f"{UNITS}/{CONTAINERS_UNIT}"
+    _check_no_link((LIBRARY, unit))
     return [path for path in (LIBRARY, unit) if os.path.lexists(path)]
 
 

@@ -25,8 +25,9 @@ NETNS_DIR = "/run/netns"  # iproute2's, which gives it as /var/run/netns (includ
 
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 2  # linux/mount.h
-_FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1  # the same
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8  # include/linux/fs.h
+_FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1  # linux/mount.h
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # asm-generic/unistd.h; the C library has no functions for them everywhere
 
 _THIS_THREAD = "/proc/thread-self/ns/net"
@@ -146,6 +147,25 @@ def named_path(name: str) -> str:
     return os.path.join(NETNS_DIR, name)
 
 
+def obstacle(name: str) -> str | None:
+    """What keeps a namespace that does not exist from being made; None where nothing does."""
+    path = named_path(name)
+    try:
+        _check_no_link(NETNS_DIR, path)
+    except UnderlayError as error:
+        return str(error)
+    if os.path.lexists(path) and not _is_leftover(path):
+        return f"{path} is no network namespace; move it away"
+    return None
+
+
+def _check_no_link(*paths: str) -> None:
+    """What is made or removed there would be so elsewhere."""
+    for path in paths:
+        if os.path.islink(path):
+            raise UnderlayError(f"{path} is a symbolic link, which is not followed; remove it")
+
+
 def create(name: str) -> int:
     """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c) and return a descriptor of it.
 
@@ -153,6 +173,7 @@ def create(name: str) -> int:
     reused. Raises UnderlayError where the name is taken.
     """
     path = named_path(name)
+    _check_no_link(NETNS_DIR, path)
     try:
         _prepare_directory()
         _make_mount_point(path, name)
@@ -215,6 +236,7 @@ def remove(name: str) -> None:
     The namespace lives on while a process or a descriptor holds it.
     """
     path = named_path(name)
+    _check_no_link(NETNS_DIR, path)
     try:
         _unmount(path)
         os.unlink(path)
@@ -228,7 +250,7 @@ def _unmount(path: str) -> None:
     """Undo every mount on ``path``: what was mounted twice would be busy after one."""
     while True:
         try:
-            _call("umount2", os.fsencode(path), MNT_DETACH)
+            _call("umount2", os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW)
         except OSError as error:
             if error.errno == errno.EINVAL:  # no mount point (any more)
                 return

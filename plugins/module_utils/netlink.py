@@ -53,6 +53,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     every_namespace,
     hidden_namespaces,
     namespace_id,
+    obstacle,
     occupied_namespaces,
     open_namespace,
     process_start_time,

@@ -502,7 +502,10 @@ def _spaces(
             descriptor = netlink.open_namespace(path)
         except UnderlayError as error:
             spaces[target] = None
-            unreachable[target] = _why_unreachable(target, error)
+            # A named one that is not there can be made, unless something stands in its place.
+            reason = netlink.obstacle(target.value) if target.kind == "netns" else _why_unreachable(target, error)
+            if reason:
+                unreachable[target] = reason
             continue
         try:
             identity = netlink.namespace_id(descriptor)

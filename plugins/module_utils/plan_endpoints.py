@@ -177,7 +177,8 @@ def _keep_hosts_in_step(work: _Work, specs: Sequence[EndpointSpec], purged: Iter
     unasked = [
         row
         for row in work.endpoints.values()
-        if row.target == HOST and row.network in networks and row.key not in work.coming
+        # Of a network that is not known (the store was lost) nothing can be told; one that is asked for, was refused.
+        if row.target == HOST and row.network in networks & set(work.networks) and row.key not in work.coming
     ]
     for spec in as_specs(unasked):
         _attempt(work, _come, spec, "change")
@@ -521,7 +522,7 @@ def _furnished(work: _Work, target: Target, space: Space | None) -> Room:
         if made is not None:
             # The row of a namespace that is gone: it is made anew, and is then the one that the row means.
             del work.namespaces[target.value]
-        return Room(None, {"lo"}, to_be_made=target.kind == "netns")
+        return Room(None, {"lo"}, to_be_made=target.kind == "netns" and target not in work.seen.unreachable)
     room = Room(space, {link.name for link in space.links})
     # What the host does with its own loopback is its own business.
     room.lo_up = target == HOST or any(link.loopback and link.up for link in space.links)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import sys
 import time
 import traceback
@@ -30,6 +31,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     spec,
     store,
 )
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import shown
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, UnderlayError, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
@@ -117,7 +119,8 @@ def _opened(module: Any) -> Iterator[Store]:
     params = module.params
     read_only = module.check_mode or "lock_timeout" not in params
     folder = _state_dir(params)
-    with store.reading(folder) if read_only else store.writing(folder, params["lock_timeout"]) as kept:
+    timeout = spec.lock_timeout(params.get("lock_timeout", 0))
+    with store.reading(folder) if read_only else store.writing(folder, timeout) as kept:
         if kept.fresh:
             plan = audit.take_back(observe.for_audit(kept))
             if plan.changed:
@@ -137,9 +140,22 @@ def _warn_of_loss(module: Any, folder: str, plan: Plan) -> None:
 
 
 def _state_dir(params: Mapping[str, Any]) -> str:
-    if not os.path.isabs(params["state_dir"]):
-        raise UnderlayError(f"state_dir {params['state_dir']!r} is not an absolute path")
-    return params["state_dir"]
+    folder = params["state_dir"]
+    if not os.path.isabs(folder) or not folder.isprintable() or len(folder.encode()) > spec.PATH_MAX:
+        raise UnderlayError(
+            f"state_dir {shown(folder)} is not an absolute path of printable characters, up to {spec.PATH_MAX} bytes"
+        )
+    return folder
+
+
+def _state_dir_of_unit(params: Mapping[str, Any]) -> str:
+    """The folder as it can stand in a unit of systemd, where some characters mean something (man 5 systemd.service)."""
+    folder = _state_dir(params)
+    if not re.fullmatch(r"[A-Za-z0-9/_.:@+,=-]+", folder):
+        raise UnderlayError(
+            f"state_dir {shown(folder)} cannot be that of the service: letters, digits and /_.:@+,=- can stand in its unit"
+        )
+    return folder
 
 
 def _check_purge(params: Mapping[str, Any], plural: str, scope: object = None) -> bool:
@@ -438,7 +454,7 @@ _LOOK_AGAIN_S = 1.0
 
 def _reconciled(module: Any) -> Result:
     """Releases what endpoints hold whose namespaces are proven to be no more."""
-    network = module.params["network"]
+    network = spec.name_looked_for(module.params["network"])
     with _opened(module) as kept:
         first = observe.for_audit(kept)
         plan, released = audit.reconcile(first, first, network)
@@ -460,7 +476,8 @@ def _recovered(module: Any) -> Result:
     if params["network"] is not None:
         raise Refused(["'network' has no meaning with state: recovered, which is about the whole store"])
     folder = _state_dir(params)
-    with store.rebuilding(folder, params["lock_timeout"], dry=module.check_mode) as rebuilt:
+    timeout = spec.lock_timeout(params["lock_timeout"])
+    with store.rebuilding(folder, timeout, dry=module.check_mode) as rebuilt:
         if rebuilt is None:
             return {"changed": False, "actions": [], "addresses": [], "diff": result.diff({}, {})}
         plan = audit.take_back(observe.for_audit(rebuilt.store), rebuilt.rows)
@@ -495,7 +512,7 @@ def service(module: Any) -> Result:
         if not module.check_mode:
             install.remove_all()
         return _service_result(dict.fromkeys(leaving, "present"), {}, leaving)
-    wanted = install.files(sys.executable, _state_dir(params))
+    wanted = install.files(sys.executable, _state_dir_of_unit(params))
     changed, strays = install.differing(wanted), install.strays(wanted)
     if not module.check_mode:
         install.put_files(changed, strays)
@@ -518,7 +535,7 @@ def _service_result(before: Result, after: Result, files: list[str]) -> Result:
 
 def networks_info(module: Any) -> Result:
     """vlan_network_info."""
-    name = module.params["name"]
+    name = spec.name_looked_for(module.params["name"])
     with _opened(module) as kept:
         seen = observe.everything(kept)
         settings = kept.settings()
@@ -535,7 +552,7 @@ def networks_info(module: Any) -> Result:
 
 def endpoints_info(module: Any) -> Result:
     """vlan_endpoint_info."""
-    network, name = module.params["network"], module.params["name"]
+    network, name = (spec.name_looked_for(module.params[option]) for option in ("network", "name"))
     with _opened(module) as kept:
         seen = observe.everything(kept)
         held = kept.allocations(network=network, owner=name)
@@ -549,7 +566,7 @@ def endpoints_info(module: Any) -> Result:
 def addresses_info(module: Any) -> Result:
     """vlan_ipam_info."""
     params = module.params
-    network, owner = params["network"], params["owner"]
+    network, owner = (spec.name_looked_for(params[option]) for option in ("network", "owner"))
     wanted = None if params["address"] is None else spec.lone_address(params["address"])
     with _opened(module) as kept:
         known = kept.networks()

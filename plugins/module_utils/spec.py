@@ -19,7 +19,7 @@ except ImportError:  # run.py tells the user, before any parameter is read
     EUI = None
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown, shown_number
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
@@ -35,7 +35,10 @@ PRESENT, ABSENT = "present", "absent"
 IFNAME_MAX = 15
 NETNS_MAX = 255
 OWNER_MAX = 255
+PATH_MAX = 1024  # bytes; the kernel takes 4,095, with the names of the files in a folder
+PID_MAX = 1 << 22  # include/linux/threads.h: PID_MAX_LIMIT
 COOLDOWN_MAX = 31536000  # a year, in seconds
+LOCK_TIMEOUT_MAX = 86400  # a day, in seconds
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _SUB_INTERFACE = re.compile(r"(?P<base>[^.]+)\.(?P<id>[^.]+)")
 # Names that mean something else under /proc/sys/net/ipv*/conf.
@@ -206,7 +209,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
     _enabled_families(options, subnets)
     mtu = options.get("mtu")
     if mtu is not None and mtu != 0 and not 68 <= mtu <= 65535:
-        raise ValueError(f"mtu {mtu} is not between 68 and 65535 (0: follow the parent)")
+        raise ValueError(f"mtu {shown_number(mtu)} is not between 68 and 65535 (0: follow the parent)")
     return NetworkSpec(
         item=item,
         name=name,
@@ -297,6 +300,7 @@ def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
     ip_range = _range(entry.get("ip_range"), network)
     auxiliary = []
     for name, text in sorted((entry.get("aux_addresses") or {}).items()):
+        _printable(name, "name in aux_addresses", 64)
         address = _of_option(f"aux_addresses: {name}", lambda text=text: addressing.parse_address(str(text)))
         reason = addressing.unusable_in(network, address)
         if reason:
@@ -305,7 +309,7 @@ def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
             raise ValueError(f"aux_addresses: {name} {address} is the gateway")
         if address in (other for _name, other in auxiliary):
             raise ValueError(f"aux_addresses: {name} {address} is given twice")
-        auxiliary.append((_printable(name, "name in aux_addresses", 64), address))
+        auxiliary.append((name, address))
     return Subnet(network, gateway, ip_range, tuple(auxiliary))
 
 
@@ -345,7 +349,7 @@ def _given_gateways(entries: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _within(value: int | None, option: str, least: int, most: int, unit: str) -> int | None:
     if value is not None and not least <= value <= most:
-        raise ValueError(f"{option} {value} is not between {least} and {most} {unit}")
+        raise ValueError(f"{option} {shown_number(value)} is not between {least} and {most} {unit}")
     return value
 
 
@@ -472,10 +476,10 @@ def _target(options: Mapping[str, Any]) -> Target:
     if kind == "netns":
         return Target(kind, _netns(value))
     if kind == "pid":
-        if value < 1:
-            raise ValueError(f"pid {value} is not a process id")
+        if not 1 <= value <= PID_MAX:
+            raise ValueError(f"pid {shown_number(value)} is not a process id")
         return Target(kind, str(value))
-    if not value.startswith("/") or not value.isprintable():
+    if not value.startswith("/") or not value.isprintable() or len(value.encode()) > PATH_MAX:
         raise ValueError(f"netns_path {shown(value)} is not an absolute path")
     return Target(kind, value)
 
@@ -550,6 +554,20 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
         description=None if description is None else _printable(description, "description", 1000, empty=True),
         expires=None if expires is None else _of_option("expires", lambda: expiry(expires)),
     )
+
+
+def lock_timeout(seconds: int) -> int:
+    """How long to wait for another run."""
+    try:
+        _within(seconds, "lock_timeout", 0, LOCK_TIMEOUT_MAX, "seconds")
+    except ValueError as error:
+        raise Refused([str(error)]) from None
+    return seconds
+
+
+def name_looked_for(text: str | None) -> str | None:
+    """A name that is looked for; what cannot be one is the name of nothing."""
+    return text if text is None or text.isprintable() else ""
 
 
 def lone_address(text: str) -> IPAddress:

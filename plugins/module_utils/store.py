@@ -488,6 +488,9 @@ def rebuilding(state_dir: str, lock_timeout: float, dry: bool) -> Iterator[Rebui
     :raises StoreError: if it cannot be done; the damaged one is then where it was
     """
     path = os.path.join(state_dir, FILE_NAME)
+    if dry and not os.path.lexists(path):
+        yield None
+        return
     with _alone(state_dir, lock_timeout):
         with _told(path, "rebuild"), _copied(path) as copy:
             rows = None if copy is None or not _damage(copy, path) else tuple(_salvaged(copy))
@@ -524,6 +527,8 @@ def _alone(state_dir: str, lock_timeout: float) -> Iterator[None]:
 def _opened(path: str) -> sqlite3.Connection:
     """The store that is there, if it is one that we may use."""
     _check_file(path)
+    if os.path.lexists(path + _JOURNAL):
+        _check_file(path + _JOURNAL)
     if os.path.getsize(path) == 0:
         raise sqlite3.DatabaseError("the file is empty")
     connection = _connect(path)
@@ -602,13 +607,20 @@ def _check_version(connection: sqlite3.Connection, path: str) -> None:
 def _check_folder(state_dir: str) -> None:
     """What lies in the folder decides what is removed from this host: nobody but root may write there."""
     status = os.lstat(state_dir)
+    _check_no_link(f"state_dir {state_dir}", status)
     if not stat.S_ISDIR(status.st_mode):
         raise StoreError(f"state_dir {state_dir} is not a folder")
     _check_rights(f"state_dir {state_dir}", status, f"chown root {state_dir} && chmod 0700 {state_dir}")
 
 
+def _check_no_link(words: str, status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise StoreError(f"{words} is a symbolic link, which is not followed; put there what it leads to")
+
+
 def _check_file(path: str) -> None:
     status = os.lstat(path)
+    _check_no_link(path, status)
     if not stat.S_ISREG(status.st_mode):
         raise StoreError(f"{path} is not a file; move it away")
     _check_rights(f"the store {path}", status, f"chown root {path} && chmod 0600 {path}")

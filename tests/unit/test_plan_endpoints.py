@@ -907,6 +907,20 @@ def test_a_path_that_is_no_namespace_is_refused():
     assert refusal(observed, ask(target=path)) == "name 'web1': /etc/passwd is no network namespace"
 
 
+def test_something_in_the_place_of_a_namespace_is_refused():
+    target = netns("web1")
+    observed = world(spaces={target: None}, unreachable={target: "/run/netns/web1 is a symbolic link; remove it"})
+    assert refusal(observed, ask(target=target)) == "name 'web1': /run/netns/web1 is a symbolic link; remove it"
+
+
+def test_an_endpoint_of_the_host_on_a_network_that_is_not_known_is_no_reason():
+    row = Endpoint("vlan99", "gate", HOST, "underlay0", None, ())
+    observed = world(endpoints=[row], spaces={HOST: ON.space})
+    assert refusal(observed, ask("a", "vlan99")) == (
+        "name 'a': network 'vlan99' does not exist; make it with vlan_network first"
+    )
+
+
 @pytest.mark.parametrize("target", [Target("pid", "1"), Target("netns_path", "/proc/1/ns/net"), netns("host")])
 def test_the_hosts_own_namespace_is_refused(target):
     observed = world(spaces={target: Space(HOST_SPACE, ON.space.links)})

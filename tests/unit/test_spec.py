@@ -419,6 +419,10 @@ def test_only_gateways_that_were_given_count_as_given():
         ({"ip_range": "192.168.0.0/16"}, "ip_range 192.168.0.0/16 is not inside subnet 192.168.20.0/24"),
         ({"ip_range": "2001:db8::/96"}, "ip_range 2001:db8::/96 is not inside subnet 192.168.20.0/24"),
         (
+            {"aux_addresses": {"r\n": "x"}},
+            "'r\\n' is not a usable name in aux_addresses: 1 to 64 printable characters, one line",
+        ),
+        (
             {"aux_addresses": {"r": "192.168.21.9"}},
             "aux_addresses: r 192.168.21.9 cannot be used: it is outside 192.168.20.0/24",
         ),
@@ -554,14 +558,29 @@ def test_a_bad_namespace_name_is_refused(name):
     )
 
 
-@pytest.mark.parametrize("path", ["", "run/netns/a", "./x", "/a\0b", "/a\nb"])
+@pytest.mark.parametrize("path", ["", "run/netns/a", "./x", "/a\0b", "/a\nb", "/\ud800"])
 def test_a_bad_namespace_path_is_refused(path):
     assert endpoint_refusal(netns=None, netns_path=path) == f"netns_path {path!r} is not an absolute path"
 
 
-@pytest.mark.parametrize("pid", [0, -1])
-def test_a_pid_below_one_is_refused(pid):
+@pytest.mark.parametrize("pid", [0, -1, 4194305])
+def test_a_pid_that_no_process_has_is_refused(pid):
     assert endpoint_refusal(netns=None, pid=pid) == f"pid {pid} is not a process id"
+
+
+def test_what_is_very_long_is_not_repeated_whole():
+    number = 10**1000
+    assert endpoint_refusal(netns=None, pid=number) == f"pid 1{'0' * 76}... is not a process id"
+    assert len(endpoint_refusal(netns=None, netns_path="/" + "x" * 10000)) < 200
+    with pytest.raises(Refused) as error:
+        spec.lock_timeout(number)
+    assert str(error.value) == f"lock_timeout 1{'0' * 76}... is not between 0 and 86400 seconds"
+
+
+def test_a_name_that_is_looked_for():
+    assert spec.name_looked_for(None) is None
+    assert spec.name_looked_for("web") == "web"
+    assert spec.name_looked_for("\ud800") == spec.name_looked_for("a\n") == ""
 
 
 @pytest.mark.parametrize("ifname", ["eth0", "a" * 15, "lan-0.x", "_x"])

@@ -717,7 +717,7 @@ def test_a_folder_that_others_can_write_to_is_refused(state_dir, mode, function)
 def test_a_link_in_the_place_of_the_folder_is_refused(tmp_path, function):
     open_for_writing(str(tmp_path / "real"))
     (tmp_path / "state").symlink_to(tmp_path / "real")
-    assert refusal(function, str(tmp_path / "state")) == f"state_dir {tmp_path / 'state'} is not a folder"
+    assert refusal(function, str(tmp_path / "state")).startswith(f"state_dir {tmp_path / 'state'} is a symbolic link")
 
 
 @pytest.mark.parametrize("function", [open_for_writing, open_for_reading])
@@ -727,15 +727,40 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, function):
     assert (tmp_path / "state").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", [store.FILE_NAME, store.LOCK_NAME])
-def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path, state_dir, name):
+@pytest.mark.parametrize("there", [False, True], ids=["a new store", "a store that is there"])
+@pytest.mark.parametrize("aim", ["victim", "nothing"])
+@pytest.mark.parametrize("name", [store.FILE_NAME, store.LOCK_NAME, store.FILE_NAME + "-journal"])
+def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path, state_dir, name, aim, there):
+    os.mkdir(state_dir, 0o700)
+    if there:
+        open_for_writing(state_dir)
+    elif name.endswith("-journal"):
+        return  # of a store that is made, what lies there goes; see below
+    place, victim = Path(state_dir, name), tmp_path / "victim"
+    place.unlink(missing_ok=True)
+    victim.write_bytes(b"")
+    place.symlink_to(tmp_path / aim)
+    text = refusal(open_for_writing, state_dir)
+    assert str(place) in text and "symbolic link" in text
+    assert victim.read_bytes() == b"" and not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("aim", ["victim", "nothing"])
+@pytest.mark.parametrize("name", [".new", ".new-journal", "-journal"])
+def test_a_link_in_the_place_of_what_a_kill_may_leave_goes(tmp_path, state_dir, name, aim):
     os.mkdir(state_dir, 0o700)
     victim = tmp_path / "victim"
     victim.write_bytes(b"")
-    os.symlink(victim, os.path.join(state_dir, name))
-    text = refusal(open_for_writing, state_dir)
-    assert "symbolic link" in text or "is not a file" in text
-    assert victim.read_bytes() == b""
+    Path(state_dir, store.FILE_NAME + name).symlink_to(tmp_path / aim)
+    open_for_writing(state_dir)
+    assert victim.read_bytes() == b"" and not (tmp_path / "nothing").exists()
+    assert not any(path.is_symlink() for path in Path(state_dir).iterdir())
+
+
+def test_a_dry_rebuild_of_nothing_makes_nothing(tmp_path):
+    with store.rebuilding(str(tmp_path / "state"), 0, dry=True) as rebuilt:
+        assert rebuilt is None
+    assert not (tmp_path / "state").exists()
 
 
 def foreign(state_dir: str, **pragmas: int) -> Path:
