@@ -37,6 +37,7 @@ from pathlib import Path
 
 DRIVERS = "vlan macvlan ipvlan dummy veth bridge"
 UML_MODULES = Path("/usr/lib/uml/modules")
+XSTATE_SOURCE = Path(__file__).resolve().with_name("xstate.c")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MEMORY_SIZE = r"[1-9][0-9]*[MG]"
 PR_SET_CHILD_SUBREAPER = 36
@@ -141,7 +142,25 @@ def uml_lacks(_drivers: list[str]) -> str:
             f"User-Mode Linux: no {', '.join(tools)}. On Debian and Ubuntu:"
             " apt-get install user-mode-linux kmod iproute2 util-linux"
         )
+    if has_amx() and not shutil.which("gcc"):
+        return (
+            "User-Mode Linux: on a processor with AMX it needs gcc. On Debian and Ubuntu: apt-get install gcc libc6-dev"
+        )
     return ""
+
+
+def has_amx() -> bool:
+    """Whether this processor has more state than User-Mode Linux knows of, so that it needs xstate.c."""
+    return re.search(r"^flags\b.*\bamx_tile\b", Path("/proc/cpuinfo").read_text(), re.MULTILINE) is not None
+
+
+def guest_environment(directory: Path) -> dict[str, str]:
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    if has_amx():
+        library = directory / "xstate.so"
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", str(library), str(XSTATE_SOURCE)], check=True)
+        environment["LD_PRELOAD"] = str(library)
+    return environment
 
 
 def memory_size() -> str:
@@ -239,7 +258,7 @@ def run_in_guest(directory: Path, interactive: bool) -> int:
                 f"con3={'null' if interactive else f'fd:{keyboard}'},fd:{status_end}",
             ),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            pass_fds=(keyboard, out_end, err_end, status_end), env={**os.environ, "TMPDIR": str(directory)},
+            pass_fds=(keyboard, out_end, err_end, status_end), env=guest_environment(directory),
         )  # fmt: skip
     for fd in (keyboard, out_end, err_end, status_end):
         os.close(fd)
