@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-role lint test-unit test-lab test-installed test-kernel-oldest test-sanity
+steps := test-kernel test-docker test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-sanity
 
 .PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints build lab setup clean
 
@@ -38,6 +38,9 @@ test-sanity: setup ## ansible-test sanity, complete, without an ignore file
 
 test-unit: setup ## the pure parts; needs no root
 	python -m pytest tests/unit $(ARGS)
+
+test-report: setup ## what the filters draw, read by Graphviz
+	python -m pytest tests/report $(ARGS)
 
 test-lab: setup ## the lab itself
 	python -m pytest tests/lab $(ARGS)
