@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-sanity
+steps := test-kernel test-docker test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
 .PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints build lab setup clean
 
@@ -26,12 +26,18 @@ $(steps:%=timed-%): timed-%:
 	@SECONDS=0; $(MAKE) --no-print-directory $* || { echo "=== $* FAILED after $$SECONDS s"; exit 1; }; \
 	    echo "=== $* passed in $$SECONDS s"
 
-lint: setup ## ruff, yamllint, ansible-lint (profile production), changelog fragments
+lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint (profile production), antsibull-docs, changelog fragments
 	ruff check
 	ruff format --check
+	mypy
+	shellcheck $$(git ls-files | xargs awk 'FNR == 1 && /^#!.*sh$$/ { print FILENAME } { nextfile }')
 	yamllint --strict .
 	ansible-lint --offline
 	antsibull-changelog lint
+	antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
+
+test-galaxy: setup build ## what Galaxy itself does with the built tarball when it is uploaded
+	tests/galaxy/run
 
 test-sanity: setup ## ansible-test sanity, complete, without an ignore file
 	tests/sanity/run $(ARGS)

@@ -89,7 +89,7 @@ def default_gateway(network: IPNetwork) -> IPAddress | None:
     return network.network_address + 1
 
 
-_UNUSABLE = {
+_UNUSABLE: dict[int, dict[IPNetwork, str]] = {
     4: {
         ipaddress.IPv4Network("240.0.0.0/4"): "reserved",
         ipaddress.IPv4Network("127.0.0.0/8"): "loopback",
@@ -161,7 +161,7 @@ def parse_addresses(text: str) -> tuple[IPAddress, IPAddress | None]:
     elif "-" in text:
         start, _dash, end = text.partition("-")
         first, last = parse_address(start.strip()), parse_address(end.strip())
-        if first.version != last.version or first > last:
+        if first.version != last.version or int(first) > int(last):
             raise ValueError(f"{shown(text)} is not a range: the first address comes first, and both are of one family")
     else:
         return parse_address(text), None

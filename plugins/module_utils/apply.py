@@ -342,7 +342,10 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
 
 
 def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
-    spaces = list(_by_space(steps).items())
+    grouped: dict[Target, list[SetUp]] = {}
+    for step in steps:
+        grouped.setdefault(step.space, []).append(step)
+    spaces = list(grouped.items())
     for start in range(0, len(spaces), _SPACES_OF_A_PROCFS):
         with netlink.procfs() as proc:
             for target, group in spaces[start : start + _SPACES_OF_A_PROCFS]:

@@ -80,7 +80,7 @@ def _links(seen: Observed) -> Iterator[_Found]:
     for target, space in seen.spaces.items():
         for link in space.links if space else ():
             key = endpoint_of_mark(link.alias)
-            if key:
+            if key and space:
                 yield _Found(key, target, space, link)
 
 
@@ -96,14 +96,15 @@ def findings(seen: Observed, network: str | None = None) -> list[Finding]:
         if row.kind == ENDPOINT and not row.cooling:
             held.setdefault((row.network, row.owner), []).append(row)
     result = []
-    for key, row in sorted(seen.endpoints.items()):
+    for key, endpoint in sorted(seen.endpoints.items()):
         if key not in there:
-            dead = _death(seen, row)
-            if row.network == NONE and not dead:
+            dead = _death(seen, endpoint)
+            if endpoint.network == NONE and not dead:
                 continue
-            reason = dead or f"no link of it is in {row.target}"
-            for address in [item.text for item in held.get(key, ())] or [None]:
-                result.append(Finding("link_gone", *key, address, str(row.target), reason, dead is not None))
+            reason = dead or f"no link of it is in {endpoint.target}"
+            addresses: list[str | None] = [item.text for item in held.get(key, ())]
+            for address in addresses or [None]:
+                result.append(Finding("link_gone", *key, address, str(endpoint.target), reason, dead is not None))
     for found in links:
         if found.key not in seen.endpoints:
             reason = f"link '{found.link.name}' carries our mark, but the store does not know the endpoint"
@@ -188,16 +189,16 @@ def take_back(seen: Observed, salvaged: Iterable[Any] = ()) -> Plan:
         Put(row) for row in rows if isinstance(row, (HostSetting, Network, MadeNamespace, Held, Parent, Endpoint))
     ]
     actions, warnings = [], []
-    for row in _parents(seen):
-        if row.name not in parents:
-            steps.append(Put(row))
-            actions.append(Action("adopt", "parent", row.name))
+    for parent in _parents(seen):
+        if parent.name not in parents:
+            steps.append(Put(parent))
+            actions.append(Action("adopt", "parent", parent.name))
     links = list(_links(seen))
     for found in links:
         if found.key not in endpoints:
-            row = _endpoint(seen, found)
-            steps.append(Put(row))
-            actions.append(Action("adopt", "endpoint", row.label))
+            endpoint = _endpoint(seen, found)
+            steps.append(Put(endpoint))
+            actions.append(Action("adopt", "endpoint", endpoint.label))
     shown = _shown(seen, links, networks)
     kept, lost = _agreeing([row for row in rows if isinstance(row, Allocation)], shown)
     warnings += [f"{row.text} was held by {row.holder}, but a link of {other.holder} has it" for row, other in lost]
@@ -255,7 +256,7 @@ def _has_own_mac(link: Link) -> bool:
 
 def _shown(seen: Observed, links: Sequence[_Found], networks: Mapping[str, Network]) -> list[Allocation]:
     """What the links hold: of each family one address, in a subnet of the network where that is known."""
-    names = {link.index: link.name for link in seen.host.links.values()}
+    names: dict[int | None, str] = {link.index: link.name for link in seen.host.links.values()}
     found: dict[tuple[str, IPAddress], Allocation] = {}
     for item in links:
         parent = names.get(item.link.parent_index)

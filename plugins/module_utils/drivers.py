@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def by_kind(kind: str | None) -> Driver | None:
     return next((driver for driver in DRIVERS.values() if driver.kind == kind), None)
 
 
-def argument_spec() -> dict[str, dict]:
+def argument_spec() -> dict[str, dict[str, Any]]:
     """The module options of all drivers, for ``argument_spec``; left out means "as it is", or the default for a
     network that is made."""
-    options: dict[str, dict] = {"driver": {"type": "str", "choices": list(DRIVERS)}}
+    options: dict[str, dict[str, Any]] = {"driver": {"type": "str", "choices": list(DRIVERS)}}
     for driver in DRIVERS.values():
         for setting in driver.settings:
             options[setting.option] = {"type": "str", "choices": list(setting.values)}

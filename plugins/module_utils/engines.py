@@ -434,6 +434,7 @@ def _begin(
         stream.said = f"{engine.path}: {error.strerror}"
         _ended(stream, trouble)
     else:
+        assert stream.process.stdout is not None  # a pipe
         selector.register(stream.process.stdout, selectors.EVENT_READ, stream)
 
 
@@ -482,5 +483,6 @@ def _stop(stream: _Stream) -> None:
     if stream.process is not None:
         stream.process.kill()  # it only reads, and one that is stopped heeds nothing else
         stream.process.wait()
-        stream.process.stdout.close()
+        if stream.process.stdout is not None:
+            stream.process.stdout.close()
         stream.process = None

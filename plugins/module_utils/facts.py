@@ -120,7 +120,7 @@ def attribute(link: Link, number: int, fmt: str) -> int | None:
     """One of the kind's attributes by its number, read by a ``struct`` format; None where there is none."""
     for found, value in link.attributes:
         if found == number:
-            return struct.unpack_from(fmt, value)[0]
+            return int(struct.unpack_from(fmt, value)[0])
     return None
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import restore
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
@@ -82,7 +83,8 @@ def _sources() -> dict[str, str]:
             continue
         module = sys.modules[f"{_PACKAGE}.{name}"]
         # Not from a file: what Ansible sends to a host is a zip archive.
-        source = module.__loader__.get_source(module.__name__)
+        loader: Any = module.__loader__
+        source: str | None = loader.get_source(module.__name__)
         if source is None:
             raise UnderlayError(f"the source of {name} cannot be read, so it cannot be installed")
         found[name] = source

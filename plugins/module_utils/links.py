@@ -188,8 +188,8 @@ def differences(
     attributes = driver.attributes(network.mode, network.flag)
     for setting, word in ((driver.mode, network.mode), (driver.flag, network.flag)):
         if setting:
-            now = setting.word(attribute(link, setting.attribute, setting.format))
-            found.compare(setting.option, now, word, kind=driver.kind, attributes=attributes)
+            current = setting.word(attribute(link, setting.attribute, setting.format))
+            found.compare(setting.option, current, word, kind=driver.kind, attributes=attributes)
     sysctls = {}
     for name, value in wanted.sysctls().items():
         now = sysctls_now.get(name) if name not in IN_LINK else getattr(link.ipv6_conf, name.rpartition(".")[2])

@@ -58,7 +58,7 @@ def _call(function: str, *arguments: object) -> None:
 
 def _system_call(number: int, *arguments: int | bytes | None) -> int:
     """A system call by its number; its result, OSError with its errno where it fails."""
-    found = _libc.syscall(ctypes.c_long(number), *arguments)
+    found: int = _libc.syscall(ctypes.c_long(number), *arguments)
     if found < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

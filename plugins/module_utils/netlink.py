@@ -149,12 +149,13 @@ def require() -> None:
 
 def _found_version() -> str:
     """What the library calls itself; Debian's package of 0.7.2 says "unknown", but its metadata know better."""
-    if not _version(_library_version):
+    named = str(_library_version)
+    if not _version(named):
         from importlib import metadata  # seldom needed, and slow to import
 
         with suppress(metadata.PackageNotFoundError):
             return metadata.version("pyroute2")
-    return _library_version
+    return named
 
 
 @cache
@@ -387,12 +388,11 @@ def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
 def _form_of_address(request: AddAddress | DeleteAddress) -> tuple[tuple[Any, ...], list[bytes]]:
     family = 6 if ":" in request.address else 4
     interface = ipaddress.ip_interface(f"{request.address}/{request.prefixlen}")
-    adds = isinstance(request, AddAddress)
     values = [_number(request.index), interface.packed]
-    broadcast = adds and _broadcast(interface)
+    broadcast = _broadcast(interface) if isinstance(request, AddAddress) else None
     if broadcast:
         values.append(broadcast.packed)
-    kept = (request.nodad, request.address.startswith("127.")) if adds else ()
+    kept = (request.nodad, request.address.startswith("127.")) if isinstance(request, AddAddress) else ()
     return (type(request), family, request.prefixlen, bool(broadcast), *kept), values
 
 
@@ -442,11 +442,12 @@ def _message(body: Any, kind: int, flags: int, fields: Mapping[str, int], attrib
     body.update(fields)
     body["attrs"] = [(name, value) for name, value in attributes if value is not None]
     body.encode()
-    return body.data
+    encoded: bytearray = body.data
+    return encoded
 
 
 def _new_flags() -> int:
-    return nl.NLM_F_ACK | nl.NLM_F_CREATE | nl.NLM_F_EXCL
+    return int(nl.NLM_F_ACK | nl.NLM_F_CREATE | nl.NLM_F_EXCL)
 
 
 def _create_link(request: CreateLink) -> bytearray:
@@ -624,7 +625,7 @@ class Channel:
     def cookie(self) -> int | None:
         """The kernel's number of this channel's namespace, used once in a boot; None before Linux 5.14."""
         try:
-            return struct.unpack("=Q", self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8))[0]
+            return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
         except OSError:
             return None
 

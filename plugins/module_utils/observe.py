@@ -280,7 +280,7 @@ def for_audit(store: Store) -> Observed:
                     spaces[target] = Space(identity, links, *more, start_time=start, cookie=cookie, path=namespace.path)
         finally:
             os.close(descriptor)
-    return replace(seen, spaces=spaces, alive=frozenset(alive - {None}))
+    return replace(seen, spaces=spaces, alive=frozenset(number for number in alive if number is not None))
 
 
 def _target_at(path: str) -> Target:
@@ -446,7 +446,7 @@ def _hosts(
     targets: Iterable[Target], rows: Iterable[Endpoint], containers: Mapping[Target, engines.Container]
 ) -> dict[Target, hosts.HostsFile]:
     """The hosts files of these targets as they are."""
-    paths = {row.target: row.hosts_path for row in rows if row.hosts_path}
+    paths: dict[Target, str | None] = {row.target: row.hosts_path for row in rows if row.hosts_path}
     paths.update({target: hosts.path_for(target.value) for target in targets if target.kind == "netns"})
     paths.update({target: found.hosts_path for target, found in containers.items()})
     found = hosts.read_all(path for path in paths.values() if path)
@@ -538,7 +538,7 @@ def read_space(channel: netlink.Channel, identity: tuple[int, int], path: str) -
 def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:
     """Where the namespaces of endpoints are whose target now leads to another one or nowhere, though they may well
     live on (a process holds them): their links would go on holding the address."""
-    lost = {}
+    lost: dict[int | None, list[Key]] = {}
     for row in rows:
         space = spaces[row.target]
         if row.cookie is not None and row.boot_id == boot_id and (space is None or space.cookie != row.cookie):

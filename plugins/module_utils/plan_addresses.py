@@ -97,12 +97,13 @@ def _come(work: _Work, spec: AddressSpec) -> Allocation | None:
     network = work.networks.get(spec.network)
     if network is None:
         raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
-    kept, *further = work.book.rows(spec.network, RESERVED, spec.owner, spec.family) or [None]
-    expires = spec.expires and spec.expires.moment(kept.since if kept else work.now)
+    rows = work.book.rows(spec.network, RESERVED, spec.owner, spec.family)
+    kept = rows[0] if rows else None
+    expires = spec.expires.moment(kept.since if kept else work.now) if spec.expires else None
     passed = expires is not None and expires <= work.now
     if passed:
         work.warnings.append(f"{spec.item}: expires {moment(expires)} has passed, so nothing is held for this owner")
-    for row in [kept, *further] if passed and kept else further:
+    for row in rows if passed else rows[1:]:
         work.give(row)
     if passed:
         return None

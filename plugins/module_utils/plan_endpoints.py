@@ -59,7 +59,7 @@ class Room:
 
     space: Space | None
     names: set[str]
-    default: dict[int, tuple[Key | int, str]] = field(default_factory=dict)
+    default: dict[int, tuple[Key | int | None, str]] = field(default_factory=dict)
     lo_up: bool = False
     to_be_made: bool = False
 
@@ -332,7 +332,7 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
         key = (spec.network, alias)
         if key in work.coming or key in work.endpoints:
             raise ValueError(f"aliases: '{alias}' is the name of another endpoint of network '{spec.network}'")
-    if spec.target == HOST:
+    if spec.place == HOST:
         if spec.default_route:
             raise ValueError("default_route cannot be true with host: true; the host keeps its own default route")
         if network.lone:
@@ -373,12 +373,13 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
             f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only"
         )
     room = _enter(work, spec)
-    alone = next((row for row in work.endpoints.at(spec.target) if row.network == NONE), None)
+    alone = next((row for row in work.endpoints.at(spec.place) if row.network == NONE), None)
     if alone:
-        raise ValueError(f"{spec.target} is on network '{NONE}' (endpoint '{alone.name}'), so nothing else can join it")
-    moved = old is not None and (not _same_place(work, old.target, spec.target) or spec.key in work.seen.former)
-    if moved:
-        _unlink(work, spec.item, old, but=spec.target)
+        raise ValueError(f"{spec.place} is on network '{NONE}' (endpoint '{alone.name}'), so nothing else can join it")
+    left = old if old and (not _same_place(work, old.target, spec.place) or spec.key in work.seen.former) else None
+    moved = left is not None
+    if left is not None:
+        _unlink(work, spec.item, left, but=spec.place)
     # In another namespace the default route is decided anew.
     decided_before = set(work.held.get(spec.key, ())) if old and not moved else set()
     addresses = _addresses(work, spec, network)
@@ -388,7 +389,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     row = Endpoint(
         network=network.name,
         name=spec.name,
-        target=spec.target,
+        target=spec.place,
         ifname=_ifname(work, spec, room, old, link, moved),
         mac_address=_mac(work, spec, network, addresses, old),
         default_route=_default_route(work, spec, network, addresses, room, old, link, decided_before),
@@ -399,15 +400,15 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         sysctls=spec.sysctls if spec.sysctls is not None else (old.sysctls if old else {}),
     )
     row = replace(row, hosts_path=_container_hosts(work, row))
-    if moved:
-        work.left.append((spec.item, old))
+    if left is not None:
+        work.left.append((spec.item, left))
     work.endpoints.put(row)
     work.outcomes[spec.key] = Outcome(spec.key, row, addresses)
 
     def finish() -> None:
         _steps(work, spec, network, old, row, addresses, room, None if wrong else link, moved, wrong, verb)
 
-    if spec.target == HOST:
+    if spec.place == HOST:
         _warn_of_filters(work, spec, network)
         work.on_host.append(finish)
     else:
@@ -416,8 +417,8 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
 
 def _same_place(work: _Work, one: Target, other: Target) -> bool:
     """Whether two targets are one, or two words for one namespace (a process and its container)."""
-    spaces = work.seen.space_of(one), work.seen.space_of(other)
-    return one == other or (None not in spaces and spaces[0].identity == spaces[1].identity)
+    here, there = work.seen.space_of(one), work.seen.space_of(other)
+    return one == other or (here is not None and there is not None and here.identity == there.identity)
 
 
 def _container_hosts(work: _Work, row: Endpoint) -> str | None:
@@ -438,21 +439,21 @@ def _come_alone(work: _Work, spec: EndpointSpec) -> None:
     """The network without links: a namespace that has its loopback and nothing else, and stays so."""
     old = work.endpoints.get(spec.key)
     room = _enter(work, spec)
-    others = [row.label for row in work.endpoints.at(spec.target) if row.key != spec.key]
+    others = [row.label for row in work.endpoints.at(spec.place) if row.key != spec.key]
     names = room.names - {links.LOOPBACK}
     if room.space:
-        names -= {link.name for link in room.space.links if (spec.target, link.index) in work.unlinked}
+        names -= {link.name for link in room.space.links if (spec.place, link.index) in work.unlinked}
     if others or names:
         what = f"endpoint '{others[0]}'" if others else f"the link '{sorted(names)[0]}'"
         raise ValueError(
-            f"{spec.target} has {what}, and network '{NONE}' means none; take that away, or name another target"
+            f"{spec.place} has {what}, and network '{NONE}' means none; take that away, or name another target"
         )
-    if old is not None and old.target != spec.target:
+    if old is not None and old.target != spec.place:
         work.left.append((spec.item, old))
     row = Endpoint(
         network=NONE,
         name=spec.name,
-        target=spec.target,
+        target=spec.place,
         ifname=links.LOOPBACK,
         mac_address=None,
         default_route=(),
@@ -462,7 +463,7 @@ def _come_alone(work: _Work, spec: EndpointSpec) -> None:
     )
     work.endpoints.put(row)
     work.outcomes[spec.key] = Outcome(spec.key, row, {})
-    step, changes = links.loopback_alone(spec.item, spec.target, room.space)
+    step, changes = links.loopback_alone(spec.item, spec.place, room.space)
     if not step.empty:
         work.kernel.append(step)
     if not step.empty or old is None or old.target != row.target:
@@ -492,7 +493,7 @@ def _check_parent(work: _Work, network: Network) -> None:
 
 def _enter(work: _Work, spec: EndpointSpec) -> Room:
     """The namespace that an endpoint comes to; a named one that does not exist is planned."""
-    target = spec.target
+    target = spec.place
     room = _room(work, target)
     if target != HOST and room.space is not None and room.space.identity == work.seen.host.space.identity:
         raise ValueError(f"{target.kind} {target.value} is the host's own network namespace; name another one")
@@ -526,7 +527,7 @@ def _furnished(work: _Work, target: Target, space: Space | None) -> Room:
     room = Room(space, {link.name for link in space.links})
     # What the host does with its own loopback is its own business.
     room.lo_up = target == HOST or any(link.loopback and link.up for link in space.links)
-    names = {link.index: endpoint_words(link.alias) or link.name for link in space.links}
+    names: dict[int | None, str] = {link.index: endpoint_words(link.alias) or link.name for link in space.links}
     for route in space.routes:
         if route.destination == "default":
             room.default.setdefault(route.family, (route.index, f"by {names.get(route.index, 'another link')}"))
@@ -575,14 +576,14 @@ def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, A
 def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None, moved: bool) -> str:
     """The name asked for, else the one it has (in another namespace: if it is free there), else the first free ethN."""
     taken = room.names - ({link.name} if link else set())
-    taken |= {row.ifname for row in work.endpoints.at(spec.target) if row.key != spec.key}
+    taken |= {row.ifname for row in work.endpoints.at(spec.place) if row.key != spec.key}
     kept = old.ifname if old and not (moved and old.ifname in taken) else None
     name = spec.ifname or kept
     if name is None:
-        stem = "underlay" if spec.target == HOST else "eth"
+        stem = "underlay" if spec.place == HOST else "eth"
         name = next(f"{stem}{number}" for number in range(len(taken) + 1) if f"{stem}{number}" not in taken)
     if name in taken:
-        raise ValueError(f"ifname '{name}' is taken by another link in {spec.target}; choose another ifname")
+        raise ValueError(f"ifname '{name}' is taken by another link in {spec.place}; choose another ifname")
     room.names = taken | {name}
     return name
 
@@ -631,7 +632,7 @@ def _default_route(
     """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
     has a default route; the first in a list wins."""
     _forget_default(room, spec.key, link.index if link else -1)
-    if spec.default_route is False or spec.target == HOST:
+    if spec.default_route is False or spec.place == HOST:
         return ()
     possible = [family for family, address in addresses.items() if links.default_route_of(network, address)]
     if spec.default_route and not possible:
@@ -641,19 +642,19 @@ def _default_route(
         other = room.default.get(family) or _default_elsewhere(work, spec, family)
         if spec.default_route and other:
             raise ValueError(
-                f"default_route is true, but {spec.target} already has an IPv{family} default route {other[1]}; "
+                f"default_route is true, but {spec.place} already has an IPv{family} default route {other[1]}; "
                 "set default_route to false here, or take the other one away"
             )
-        kept = old is not None and family in decided_before
-        if (family in old.default_route) if kept and spec.default_route is None else not other:
+        decided = old is not None and family in decided_before and spec.default_route is None
+        if (family in old.default_route) if old is not None and decided else not other:
             carried.append(family)
             room.default[family] = (spec.key, f"by endpoint '{spec.name}' of network '{spec.network}'")
     return tuple(carried)
 
 
-def _default_elsewhere(work: _Work, spec: EndpointSpec, family: int) -> tuple[Key, str] | None:
+def _default_elsewhere(work: _Work, spec: EndpointSpec, family: int) -> tuple[Key | int | None, str] | None:
     """Another endpoint that carries the default route of this target, even if its link is not there just now."""
-    for row in work.endpoints.at(spec.target):
+    for row in work.endpoints.at(spec.place):
         if row.key != spec.key and family in row.default_route:
             return row.key, f"by endpoint '{row.name}' of network '{row.network}'"
     return None
@@ -682,7 +683,7 @@ def _steps(
     peers = _peers(work, row) if row.target == HOST else {}
     work.outcomes[row.key] = replace(work.outcomes[row.key], peers=peers)
     wanted = links.Wanted(spec.item, network, row, addresses, mtu, former, peers)
-    if link is None:
+    if link is None or space is None:
         if space is not None:
             _clear_way(work, spec, space)
         work.kernel += links.made(wanted, loopback_up=not room.lo_up)
@@ -730,5 +731,5 @@ def _row_changes(old: Endpoint | None, row: Endpoint) -> dict[str, dict[str, Any
 def _clear_way(work: _Work, spec: EndpointSpec, space: Space) -> None:
     """A link of this endpoint that cannot stay (another kind or parent, or half made) goes before the new one comes."""
     present = _own_link(space, spec.key)
-    if present and (spec.target, present.index) not in work.unlinked:
-        _remove_link(work, spec.item, spec.target, spec.key, present)
+    if present and (spec.place, present.index) not in work.unlinked:
+        _remove_link(work, spec.item, spec.place, spec.key, present)

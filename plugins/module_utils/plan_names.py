@@ -111,7 +111,7 @@ def _one(
     missing = file is not None and file.text is None
     if not block and made is not None:
         _take_away(work, item, path, made)
-    elif missing and block and may_make:
+    elif file is not None and missing and block and may_make:
         _make(work, item, file, block)
     elif missing or (file is not None and file.block == block):
         return

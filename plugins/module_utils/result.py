@@ -73,7 +73,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
     }
 
 
-def _parent_mtu(made: Parent | None, link: Any, host: Host) -> int | None:
+def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | None:
     if link is not None:
         return link.mtu
     if made is not None and made.base is not None:
@@ -115,7 +115,7 @@ def endpoint(
     # Of an attached link the kernel is asked what it has; of one that is not there, the store what is held for it.
     on = (
         None
-        if predicted or link is None
+        if predicted or link is None or space is None
         else {(found.address, found.prefixlen) for found in space.addresses if found.index == link.index}
     )
     if row.target == HOST:
@@ -208,7 +208,7 @@ def _routes(row: Endpoint, item: Network, addresses: Mapping[int, Allocation]) -
     for family in FAMILIES:
         allocation = addresses.get(family)
         subnet = item.subnet_of(allocation.address) if allocation else None
-        if subnet is None:
+        if allocation is None or subnet is None:
             continue
         default = default_route_of(item, allocation) if family in row.default_route else None
         if default:

@@ -103,7 +103,7 @@ def without_collector() -> Iterator[None]:
 def _check_ground() -> None:
     """Libraries and rights, before anything is read."""
     netlink.require()
-    if spec.EUI is None:
+    if not spec.NETADDR:
         raise UnderlayError(
             f"netaddr is missing for {sys.executable}. Install it with `apt install python3-netaddr` (Debian and Ubuntu, "
             f"for the system's Python) or `{sys.executable} -m pip install netaddr`."
@@ -140,7 +140,7 @@ def _warn_of_loss(module: Any, folder: str, plan: Plan) -> None:
 
 
 def _state_dir(params: Mapping[str, Any]) -> str:
-    folder = params["state_dir"]
+    folder: str = params["state_dir"]
     if not os.path.isabs(folder) or not folder.isprintable() or len(folder.encode()) > spec.PATH_MAX:
         raise UnderlayError(
             f"state_dir {shown(folder)} is not an absolute path of printable characters, up to {spec.PATH_MAX} bytes"
@@ -262,7 +262,7 @@ def _endpoints_of(
         allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations),
     )
     # An endpoint whose process is gone waits, with its address held, until it is given another target.
-    there = [item for item in moving if item.target.kind == "netns" or more.space_of(item.target) is not None]
+    there = [item for item in moving if item.place.kind == "netns" or more.space_of(item.place) is not None]
     plan, _outcomes = plan_endpoints.plan(
         more, [*leaving, *there], networks=change.networks, parents_to_come=change.parents_to_come, verb="change"
     )

@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, TypeVar
 
 try:
     from netaddr import EUI, AddrFormatError, mac_unix_expanded
 except ImportError:  # run.py tells the user, before any parameter is read
-    EUI = None
+    NETADDR = False
+else:
+    NETADDR = True
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown, shown_number
@@ -101,6 +104,12 @@ class EndpointSpec:
     @property
     def key(self) -> tuple[str, str]:
         return self.network, self.name
+
+    @property
+    def place(self) -> Target:
+        """The target of one that is not absent."""
+        assert self.target is not None
+        return self.target
 
     def address(self, family: int) -> IPAddress | None:
         return self.ipv4_address if family == 4 else self.ipv6_address
@@ -298,10 +307,10 @@ def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
         warnings.append(f"subnet {entry['subnet']} has host bits set; the network is {network}")
     gateway = _gateway(entry.get("gateway"), network)
     ip_range = _range(entry.get("ip_range"), network)
-    auxiliary = []
+    auxiliary: list[tuple[str, IPAddress]] = []
     for name, text in sorted((entry.get("aux_addresses") or {}).items()):
         _printable(name, "name in aux_addresses", 64)
-        address = _of_option(f"aux_addresses: {name}", lambda text=text: addressing.parse_address(str(text)))
+        address = _of_option(f"aux_addresses: {name}", partial(addressing.parse_address, str(text)))
         reason = addressing.unusable_in(network, address)
         if reason:
             raise ValueError(f"aux_addresses: {name} {address} cannot be used: {reason}")
@@ -330,7 +339,9 @@ def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetw
     if text is None:
         return None
     ip_range, _had_host_bits = _of_option("ip_range", lambda: addressing.parse_subnet(text))
-    if ip_range.version != network.version or not ip_range.subnet_of(network):
+    first, last = int(ip_range.network_address), int(ip_range.broadcast_address)
+    inside = int(network.network_address) <= first and last <= int(network.broadcast_address)
+    if ip_range.version != network.version or not inside:
         raise ValueError(f"ip_range {ip_range} is not inside subnet {network}")
     return ip_range
 
@@ -357,7 +368,7 @@ def host_settings(params: Mapping[str, Any]) -> tuple[HostSetting, ...]:
     """The settings of the whole host that stand beside the networks."""
     found = []
     if params.get(POOLS) is not None:
-        pools = []
+        pools: list[tuple[addressing.IPNetwork, int]] = []
         for index, pool in enumerate(params[POOLS]):
             try:
                 base, size = addressing.parse_pool(pool["base"], pool["size"])

@@ -199,7 +199,7 @@ class Store:
             rows = list(
                 self._sql.execute(f"SELECT {_COLUMNS} FROM ({before}) WHERE last >= :first AND {_COUNTS}", place)
             )
-            if last > first:
+            if int(last) > int(first):
                 within = f"{at} AND first > :first AND first <= :last AND {_COUNTS}"
                 rows += self._sql.execute(
                     f"SELECT {_COLUMNS} FROM allocations WHERE {within}", {**place, "last": last.packed}
@@ -210,7 +210,7 @@ class Store:
     def count(self, network: str) -> int:
         """How many allocations a network has."""
         query = f"SELECT count(*) FROM allocations WHERE network = :network AND NOT cooling AND {_COUNTS}"
-        return self._sql.execute(query, {"network": network, "now": self.now}).fetchone()[0]
+        return int(self._sql.execute(query, {"network": network, "now": self.now}).fetchone()[0])
 
     def history(
         self, network: str | None = None, owner: str | None = None, address: IPAddress | None = None
@@ -287,8 +287,8 @@ class Store:
             self._forget_what_expired()
             drops = [step.row for step in steps if isinstance(step, Drop)]
             puts = [step.row for step in steps if isinstance(step, Put)]
-            gone = [row for row in drops if self._drop(row)]
-            came = [row for row in puts if self._put(row)]
+            gone = [row for row in drops if self._drop(row) and isinstance(row, Allocation)]
+            came = [row for row in puts if self._put(row) and isinstance(row, Allocation)]
             self._change_held(gone, came)
             self._keep_history(gone, [row for row in puts if isinstance(row, Allocation)])
 
@@ -661,7 +661,7 @@ def _damage(copy: str, path: str) -> str | None:
         with contextlib.closing(_connect(copy)) as connection:
             if os.path.getsize(copy) == 0:
                 return "the file is empty"
-            finding = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            finding: str = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if finding == "ok":
                 _check_version(connection, copy)
                 return None
