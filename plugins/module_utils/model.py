@@ -272,6 +272,8 @@ class HostSetting:
 
 POOLS, HISTORY_DAYS = "default_address_pools", "history_days"
 DEFAULT_HISTORY_DAYS = 90
+# By network and gateway the MAC that answered last; what the trunk check compares with.
+GATEWAY_MACS = "gateway_macs"
 
 
 def moment(seconds: int | None) -> str | None:

@@ -310,6 +310,11 @@ def spaces_of(seen: Observed, targets: Iterable[Target]) -> Observed:
     )
 
 
+def for_wire(store: Store) -> Observed:
+    """What the trunk check needs: the host with its addresses, and the networks."""
+    return _base(store, addresses=True)
+
+
 def everything(store: Store) -> Observed:
     """The host and all rows but the addresses; what the ``_info`` modules start from."""
     return _base(store)

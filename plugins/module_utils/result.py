@@ -73,6 +73,11 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
     }
 
 
+def on_wire(seen: Mapping[str, Any] | None, findings: Iterable[Any]) -> dict[str, Any]:
+    """What the trunk check adds to a network."""
+    return {"wire": seen, "findings": [asdict(item) for item in findings]}
+
+
 def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | None:
     if link is not None:
         return link.mtu

@@ -30,13 +30,21 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     result,
     spec,
     store,
+    trunk,
+    wire,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import shown
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
-from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, UnderlayError, Unfinished
+from ansible_collections.netops.underlay.plugins.module_utils.errors import (
+    Refused,
+    StoreError,
+    UnderlayError,
+    Unfinished,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
     ENDPOINT,
+    GATEWAY_MACS,
     HISTORY_DAYS,
     NONE,
     POOLS,
@@ -44,13 +52,14 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Allocation,
     Endpoint,
     Held,
+    HostSetting,
     Network,
     Outcome,
     Target,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, EndpointSpec
-from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, Plan
+from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, Plan, Put
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
@@ -58,6 +67,9 @@ DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
 # What all managing modules take; the _info modules take ``state_dir`` alone.
 STATE_DIR_OPTION = {"state_dir": {"type": "path", "default": DEFAULT_STATE_DIR}}
 COMMON_OPTIONS = {**STATE_DIR_OPTION, "lock_timeout": {"type": "int", "default": 30}}
+
+# What a check wants to keep is not worth a longer wait for another run.
+_LOCK_TIMEOUT_OF_CHECKS = 5
 
 Result = dict[str, Any]
 
@@ -536,18 +548,52 @@ def _service_result(before: Result, after: Result, files: list[str]) -> Result:
 def networks_info(module: Any) -> Result:
     """vlan_network_info."""
     name = spec.name_looked_for(module.params["name"])
+    verify = module.params["verify"]
     with _opened(module) as kept:
-        seen = observe.everything(kept)
+        seen = observe.for_wire(kept) if verify else observe.everything(kept)
         settings = kept.settings()
-    found = [item for item in seen.networks.values() if name in (None, item.name)]
+    found = sorted((item for item in seen.networks.values() if name in (None, item.name)), key=lambda item: item.name)
+    shown = [result.network(item, seen.host, seen.parents) for item in found]
+    warnings = _verify_on_wire(module, seen.host, found, shown, settings) if verify else []
     return {
         "changed": False,
-        "networks": [result.network(item, seen.host, seen.parents) for item in sorted(found, key=lambda n: n.name)],
+        "warnings": warnings,
+        "networks": shown,
         "settings": {
             POOLS: settings.get(POOLS, []),
             HISTORY_DAYS: settings.get(HISTORY_DAYS, DEFAULT_HISTORY_DAYS),
         },
     }
+
+
+def _verify_on_wire(
+    module: Any, host: Host, networks: Sequence[Network], shown: Sequence[Result], settings: Mapping[str, Any]
+) -> list[str]:
+    """The trunk check of all networks at once, put into what is shown of them; what to warn of."""
+    talks = {parent: trunk.Conversation(question) for parent, question in trunk.questions(host, networks).items()}
+    wire.talk(talks)
+    answers = {parent: each.answer() for parent, each in talks.items()}
+    known = settings.get(GATEWAY_MACS, {})
+    for item, into in zip(networks, shown):
+        answer = answers.get(item.parent)
+        told = trunk.findings(item, host, answer, known.get(item.name, {}))
+        into.update(result.on_wire(trunk.wire_of(item, host, answer), told))
+    try:
+        _keep_macs(module, known, trunk.macs_seen(networks, answers))
+    except StoreError as error:
+        return [f"the gateways' MAC addresses could not be kept for the next check: {error}"]
+    return []
+
+
+def _keep_macs(module: Any, known: Mapping[str, Any], seen: Mapping[str, Mapping[str, str]]) -> None:
+    """Keeps which MAC each gateway has, so that the next check can tell another one. Nothing else of it is written."""
+    if module.check_mode or all(known.get(name, {}).items() >= macs.items() for name, macs in seen.items()):
+        return
+    with store.writing(_state_dir(module.params), _LOCK_TIMEOUT_OF_CHECKS) as kept:
+        former = kept.settings().get(GATEWAY_MACS, {})
+        there = {name: former.get(name, {}) for name in kept.networks()}
+        macs = {name: {**before, **seen.get(name, {})} for name, before in there.items()}
+        apply(Plan(after=(Put(HostSetting(GATEWAY_MACS, macs)),)), kept, "")
 
 
 def endpoints_info(module: Any) -> Result:

@@ -21,6 +21,17 @@ options:
     description:
       - Only the network of this name.
     type: str
+  verify:
+    description:
+      - Whether to look on the wire, too. Each parent asks its gateways for a sign of life, without an address of its own,
+        listens for other stations, and tries whether frames as large as the MTU pass. All networks are checked at once,
+        within two seconds as a rule.
+      - What differs from what should be is told in RV(networks[].findings). Silence is a finding, never an error.
+      - The MAC address of each gateway is kept in the store, so that the next check can tell another one. Nothing else is
+        written, and nothing at all in check mode.
+      - Which frames are sent when is told in C(docs/wire.md) of the collection.
+    type: bool
+    default: false
 seealso:
   - module: netops.underlay.vlan_network
 """
@@ -33,6 +44,16 @@ EXAMPLES = r"""
 - name: One network
   netops.underlay.vlan_network_info:
     name: ipvlan20
+
+- name: Is every VLAN really there, and does its gateway answer?
+  netops.underlay.vlan_network_info:
+    verify: true
+  register: on_wire
+
+- name: No problem on any of them
+  ansible.builtin.assert:
+    that: on_wire.networks | map(attribute='findings') | flatten | selectattr('severity', 'eq', 'problem') | length == 0
+    fail_msg: "{{ on_wire.networks | map(attribute='findings') | flatten | map(attribute='words') | join('\n') }}"
 """
 
 RETURN = r"""
@@ -41,6 +62,38 @@ networks:
   returned: success
   type: list
   elements: dict
+  contains:
+    wire:
+      description:
+        - What was seen on the wire. Null for a network that has none, because its parent is a dummy.
+        - C(carried) is null where nothing could be sent. In C(gateways), C(mac_address) is null for one that is silent,
+          and C(rtt_ms) for one that was only heard. C(mtu) is the one that was tried, null if no gateway answered, and
+          C(mtu_passes) the largest that passes. C(stations) counts all who were heard.
+      returned: O(verify=true)
+      type: dict
+      sample:
+        parent_up: true
+        carrier: true
+        carried: true
+        gateways:
+          - address: 172.16.50.1
+            mac_address: 02:42:ac:10:32:01
+            rtt_ms: 0.31
+        mtu: 9000
+        mtu_passes: 1500
+        stations: 12
+    findings:
+      description:
+        - What a person should know, in words. Empty where all is well.
+        - C(severity) is C(problem) or C(hint). C(code) is one of C(parent_missing), C(parent_down), C(no_carrier),
+          C(not_carried), C(gateway_silent), C(gateway_twice), C(gateway_changed), C(mtu) and C(outside_subnet).
+      returned: O(verify=true)
+      type: list
+      elements: dict
+      sample:
+        - severity: problem
+          code: mtu
+          words: "VLAN 20: MTU 9000 does not pass; 1500 does"
   sample:
     - name: ipvlan20
       driver: ipvlan
@@ -79,7 +132,11 @@ from ansible_collections.netops.underlay.plugins.module_utils import run
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"name": {"type": "str"}, **run.STATE_DIR_OPTION},
+        argument_spec={
+            "name": {"type": "str"},
+            "verify": {"type": "bool", "default": False},
+            **run.STATE_DIR_OPTION,
+        },
         supports_check_mode=True,
     )
     run.run(module, run.networks_info)

@@ -91,6 +91,10 @@ def test_modules_import_ansible_and_the_road_alone():
         assert below <= {"run", "drivers"}, name
 
 
+def test_frames_know_nothing_of_networks():
+    assert GRAPH["wire"] <= {"addressing", "errors"}
+
+
 def test_arrows_point_one_way():
     assert {name for name in GRAPH if name in reach(name)} == set()
 
@@ -104,7 +108,7 @@ def test_what_is_pure_reaches_neither_kernel_nor_store(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "audit", "result"]
+    "name", ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "audit", "result", "trunk"]
 )
 def test_what_plans_does_nothing_itself(name):
     assert not GRAPH[name] & {"netlink", "namespaces", "store", "apply", "run"}
@@ -134,7 +138,8 @@ def names_used(tree: ast.AST) -> set[str]:
 
 # The service is no plan: files are there or not.
 OF_INSTALL = {"put_files", "remove_all"}
-WRITERS = {"apply", "netlink", "namespaces", "store", "hosts", "install"}
+# What wire.py sends goes to others and changes nothing here.
+WRITERS = {"apply", "netlink", "namespaces", "store", "hosts", "install", "wire"}
 
 
 @pytest.mark.parametrize("name", sorted(set(UTILS) - WRITERS))
