@@ -8,14 +8,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import wire
 
 from . import looks
-from .conftest import GATEWAYS, VLANS, Host, batch, ip, writes_counted
+from .conftest import GATEWAYS, VLANS, Host, batch, command, ip, writes_counted
 
 SUBNETS = {10: "172.16.80.0/24", 20: "172.16.48.0/22", 30: "10.1.0.0/16"}
 NETWORKS = [
@@ -28,10 +27,10 @@ NETWORKS = [
 ]
 
 
-@pytest.fixture
-def host(shared_trunk: None, tmp_path: Path) -> Iterator[Host]:
-    """A host with three networks on a trunk where all is well."""
-    made = Host(tmp_path / "state")
+@pytest.fixture(scope="module")
+def host(shared_trunk: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host with three networks on a trunk where all is well; each test leaves it so."""
+    made = Host(tmp_path_factory.mktemp("trunk") / "state")
     made.run("vlan_network", networks=NETWORKS)
     looks.until_settled()
     yield made
@@ -129,19 +128,21 @@ def test_gateways_of_ipv6_are_asked_too(host: Host) -> None:
         assert (gateway["address"], gateway["mac_address"]) == ("2001:db8::1", router_mac(20))
         assert network["wire"]["mtu_passes"] == 1500
         assert findings(host) == []  # both networks of one parent
+        host.network("six", state="absent")
 
 
 def test_networks_without_a_wire_or_a_gateway(host: Host) -> None:
     host.network("alone")
     host.network("inner", internal=True)
-    host.network("l3", parent="eth0.30", state="absent")
-    host.network("vlan30", ipvlan_mode="l3", ipam_config=NETWORKS[2]["ipam_config"], parent="eth0.30")
+    host.network("vlan30", ipvlan_mode="l3")
     by_name = {each["name"]: each for each in host.run("vlan_network_info", verify=True)["networks"]}
     assert [by_name[name]["wire"] for name in ("alone", "inner")] == [None, None]
     routed = by_name["vlan30"]["wire"]
     # The router's link-local address answers the ping to all nodes.
     assert (routed["carried"], routed["gateways"], routed["mtu"], routed["mtu_passes"]) == (True, [], None, None)
     assert not any(each["findings"] for each in by_name.values())
+    host.run("vlan_network", networks=[{"name": name, "state": "absent"} for name in ("alone", "inner")])
+    host.network("vlan30", ipvlan_mode="l2")
 
 
 # --- faults ---------------------------------------------------------------------------------------------------
@@ -165,8 +166,12 @@ def test_a_gateway_that_moved(host: Host) -> None:
 
 
 def test_a_silent_gateway_among_stations(host: Host) -> None:
-    with changed("router", "link set uplink.20 arp off", "link set uplink.20 arp on"), chatter(12):
+    quiet = ("ip", "netns", "exec", "router", "sysctl", "-qw", "net.ipv4.conf.uplink/20.arp_ignore=")
+    command(*quiet[:-1], quiet[-1] + "8")
+    # The router is among those heard: it answers the ping to all nodes.
+    with chatter(11):
         assert findings(host) == ["VLAN 20: gateway 172.16.50.1 silent, but 12 stations heard: wrong gateway address?"]
+    command(*quiet[:-1], quiet[-1] + "0")
     assert findings(host) == []
 
 
@@ -235,12 +240,24 @@ def test_links_that_are_down(host: Host) -> None:
         assert findings(host) == ["eth0 has no carrier: no cable, or its switch port is shut"] * 3
         seen = of_vlan(host, 20)["wire"]
         assert (seen["parent_up"], seen["carrier"], seen["carried"]) == (True, False, None)
+    until_forwarding()
     with changed(None, "link set eth0.20 down", "link set eth0.20 up"):
         assert findings(host) == ["eth0.20 is down"]
     with changed(None, "link set eth0 down", "link set eth0 up"):
         assert findings(host) == ["eth0 is down"] * 3
+    until_forwarding()
     batch("link del eth0.20")
     assert findings(host) == ["eth0.20 is not there; run the vlan_network task again"]
+    host.run("vlan_network", networks=NETWORKS)
+    assert findings(host) == []
+
+
+def until_forwarding() -> None:
+    """The kernel tells of a carrier at most once a second, and a bridge waits for it."""
+    looks.until(
+        lambda: "state forwarding" in command("bridge", "-n", "switch", "link", "show", "dev", "port1").stdout,
+        "the switch port forwards",
+    )
 
 
 @contextmanager
