@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints build lab setup clean
+.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -77,6 +77,9 @@ bench-ipam: setup ## the IPAM against its bounds, beside CNI host-local, on this
 
 bench-endpoints: setup ## endpoints against their bounds, beside the kernel's floor, ip -batch, CNI and others
 	PYTHONPATH="$(ANSIBLE_COLLECTIONS_PATH)" python tests/bench/endpoints.py
+
+bench-trunk: setup ## the trunk check of 250 networks at once, against its bound; half a minute
+	PYTHONPATH="$(ANSIBLE_COLLECTIONS_PATH)" python tests/bench/trunk.py
 
 build: setup ## the collection's tarball, in .work/dist
 	ansible-galaxy collection build --force --output-path .work/dist

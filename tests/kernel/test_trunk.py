@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +100,9 @@ def test_what_is_sent_on_a_healthy_trunk(host: Host) -> None:
 
 def test_the_host_stays_as_it_is(host: Host) -> None:
     """Nothing changes but one row of the store; check mode writes not even that, and a second check nothing new."""
+    with sqlite3.connect(host.state_dir / "store.sqlite") as store:
+        store.execute("DELETE FROM settings")
+    store.close()
     before = looks.everything(host)
     with writes_counted() as written:
         host.run("vlan_network_info", check=True, verify=True)
@@ -233,6 +237,8 @@ def test_a_gateway_that_is_another_than_last_time(host: Host) -> None:
         assert findings(host, check=True) == [words]  # which keeps nothing
         assert findings(host) == [words]
         assert findings(host) == []
+    assert "was 02:00:00:00:00:99 last time" in findings(host)[0]
+    assert findings(host) == []
 
 
 def test_links_that_are_down(host: Host) -> None:
