@@ -82,7 +82,7 @@ def _icmpv6(to_mac: str, mac: str, source: IPAddress, destination: IPAddress, bo
 
 def _checksum(data: bytes) -> int:
     """RFC 1071, over an even number of bytes."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
