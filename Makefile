@@ -45,7 +45,7 @@ test-sanity: setup ## ansible-test sanity, complete, without an ignore file
 test-unit: setup ## the pure parts; needs no root
 	python -m pytest tests/unit $(ARGS)
 
-test-report: setup ## what the filters draw, read by Graphviz
+test-report: setup ## what the filters draw, read by Graphviz and a browser
 	python -m pytest tests/report $(ARGS)
 
 test-lab: setup ## the lab itself
