@@ -35,6 +35,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Spa
 from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
+    WHOLE_RUN,
     ChangeParent,
     CheckGone,
     MakeLink,
@@ -75,7 +76,8 @@ def apply(
         steps = [step for step in plan.kernel if isinstance(step, phase) and step.item not in run.failed]
         if steps:
             _HANDLERS[phase](run, steps)
-    store.write([_settled(run, step) for step in plan.after if step.item not in run.failed])
+    undone = {*run.failed, WHOLE_RUN} if run.failed else set()
+    store.write([_settled(run, step) for step in plan.after if step.item not in undone])
     if run.failed:
         raise Unfinished("\n".join(f"{item}: {reason}" for item, reason in run.failed.items()), run.done)
     return run.after

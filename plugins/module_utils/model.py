@@ -274,6 +274,8 @@ POOLS, HISTORY_DAYS = "default_address_pools", "history_days"
 DEFAULT_HISTORY_DAYS = 90
 # By network and gateway the MAC that answered last; what the trunk check compares with.
 GATEWAY_MACS = "gateway_macs"
+# Not of a user: the networks whose names a run has begun to change in hosts files of endpoints that it was not about.
+OPEN_NAMES = "open_names"
 
 
 def moment(seconds: int | None) -> str | None:

@@ -25,6 +25,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST,
     HOST_SYSCTLS,
+    OPEN_NAMES,
     RESERVED,
     Allocation,
     Endpoint,
@@ -209,8 +210,11 @@ def for_endpoints(
     unreachable.update(no_container)
     former = _former(concerned, spaces, seen.host.boot_id)
     spaces.update(_spaces(former.values())[0])
+    settings = store.settings()
+    unfinished = [row for row in seen.endpoints.values() if row.network in settings.get(OPEN_NAMES, ())]
     # Whoever sees the names of these networks, and all that they see.
     readers = targets | {row.target for row in seen.endpoints.values() if row.network in names}
+    readers |= {row.target for row in unfinished}
     known = names | {row.network for row in seen.endpoints.values() if row.target in readers}
     asked = [
         (networks[spec.network].parent, address, address)
@@ -226,9 +230,10 @@ def for_endpoints(
         free=_free(store, networks, names, len(wanted)),
         engine_of=engine_of,
         containers=containers,
-        hosts=_hosts(targets, concerned, containers),
+        hosts=_hosts(targets | {row.target for row in unfinished}, [*concerned, *unfinished], containers),
         made_files=store.made_files(),
         hosts_base=hosts.read(hosts.HOSTS).text or "",
+        settings=settings,
         sysctls=_sysctls(seen.endpoints, specs, spaces, engine_of),
         spaces=spaces,
         unreachable=unreachable,

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from ansible_collections.netops.underlay.plugins.module_utils import hosts
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
+    OPEN_NAMES,
     Action,
     Allocation,
     Endpoint,
+    HostSetting,
     MadeFile,
     Target,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    WHOLE_RUN,
     Drop,
     KernelStep,
     Plan,
@@ -101,7 +104,22 @@ def plan(
             work, item, path, file, new.block(target), may_make=target.kind == "netns" and file is not None, drift=same
         )
     _forget_folders(work)
-    return Plan(tuple(work.actions), tuple(work.before), tuple(work.kernel), tuple(work.after)), problems
+    others = [problem for target, problem in problems.items() if target not in items]
+    _tell_the_next_run(work, changed, set(items.values()), all_usable=not others)
+    steps = tuple(work.before), tuple(work.kernel), tuple(work.after)
+    return Plan(tuple(work.actions), *steps, tuple(f"names could not be written: {text}" for text in others)), problems
+
+
+def _tell_the_next_run(work: _Work, changed: set[str], items: set[str], all_usable: bool) -> None:
+    """Once the store has the endpoints as they will be, nothing shows that hosts files of others lag behind; so until they
+    are written it says so, too. A run that finds it there looks at the files."""
+    left = set(work.seen.settings.get(OPEN_NAMES, ()))
+    open_names = left | changed if any(step.item not in items for step in work.kernel) else left
+    row = HostSetting(OPEN_NAMES, sorted(open_names))
+    if open_names != left:
+        work.before.append(Put(row))
+    if open_names and all_usable:
+        work.after.append(Drop(row, WHOLE_RUN))
 
 
 def _one(

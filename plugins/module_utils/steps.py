@@ -27,6 +27,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 
 # --- the store ------------------------------------------------------------------------------------------------
 
+# The item of a step for the store that follows only if no item failed.
+WHOLE_RUN = "the whole run"
+
 Row = Union[HostSetting, Network, Parent, Endpoint, MadeNamespace, MadeFile, Allocation, Held]
 
 

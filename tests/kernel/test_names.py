@@ -117,3 +117,57 @@ def test_a_process_and_a_path_have_no_names_and_the_info_module_says_so(host: Ho
     by_name = {item["name"]: item for item in host.run("vlan_endpoint_info")["endpoints"]}
     assert (by_name["a"]["hosts_file"], by_name["b"]["hosts_file"]) == (None, "/etc/netns/b/hosts")
     assert found("b", "a") == "192.168.20.2"
+
+
+def test_a_run_that_was_killed_leaves_no_names_behind(host: Host) -> None:
+    """Others' hosts files lag behind the store then, and the next run may not be about them."""
+    host.run("vlan_network", networks=[{"name": "ipvlan20", **NET20}, {"name": "ipvlan30", **NET30}])
+    host.run("vlan_endpoint", network="ipvlan20", endpoints=[{"name": n, "netns": n} for n in ("web1", "web2")])
+    host.endpoint("db1", "ipvlan30")
+    whole = texts()
+    coming = {"name": "web3", "network": "ipvlan20", "netns": "web3", "aliases": ["www"]}
+    kills = 0
+    for first in (coming, {"name": "db1", "network": "ipvlan30", "netns": "db1"}):
+        writes = 0
+        while killed_after(writes, host, **coming):
+            result = host.run("vlan_endpoint", **first)
+            assert {action["action"] for action in result["actions"] if action["kind"] == "names"} == {"repair"}
+            now = texts()
+            assert all("192.168.20.4\tweb3 www\n" in now[f"{ETC}/{name}/hosts"] for name in ("web1", "web2", "web3"))
+            assert now[f"{ETC}/db1/hosts"] == whole[f"{ETC}/db1/hosts"]
+            assert not host.run("vlan_endpoint", **first)["changed"]
+            host.endpoint("web3", "ipvlan20", state="absent")
+            assert texts() == whole
+            writes += 1
+        kills += writes
+        host.endpoint("web3", "ipvlan20", state="absent")
+    assert kills == 6
+    assert "settings" not in looks.rows(host)
+
+
+def texts() -> dict[str, str]:
+    return {str(path): path.read_text() for path in ETC.rglob("hosts")}
+
+
+class _Killed(BaseException):
+    pass
+
+
+def killed_after(writes: int, host: Host, **params: object) -> bool:
+    """Runs vlan_endpoint and kills it before it writes one more hosts file than these; whether it came to that."""
+    from ansible_collections.netops.underlay.plugins.module_utils import hosts
+
+    done: list[str] = []
+
+    def recorder(verb: str, _request: object) -> None:
+        if len(done) == writes:
+            raise _Killed
+        done.append(verb)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hosts, "recorder", recorder)
+        try:
+            host.run("vlan_endpoint", **params)
+        except _Killed:
+            return True
+    return False

@@ -21,6 +21,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ROUTE_PROTOCOL,
     Allocation,
     Endpoint,
+    HostSetting,
     MadeFile,
     MadeNamespace,
     Network,
@@ -263,6 +264,7 @@ def carried_out(observed: Observed, plan: Plan, networks: Mapping[str, Network] 
         Endpoint: dict(observed.endpoints),
         MadeNamespace: dict(observed.namespaces),
         MadeFile: dict(observed.made_files),
+        HostSetting: {name: HostSetting(name, value) for name, value in observed.settings.items()},
         Allocation: {(row.segment, row.address): row for row in observed.allocations},
     }
     for steps in (plan.before, plan.after):
@@ -277,6 +279,7 @@ def carried_out(observed: Observed, plan: Plan, networks: Mapping[str, Network] 
         endpoints=tables[Endpoint],
         namespaces=tables[MadeNamespace],
         made_files=tables[MadeFile],
+        settings={name: row.value for name, row in tables[HostSetting].items()},
         allocations=rows,
         free=free_of(nets.values(), rows),
         host=kernel.host,

@@ -13,7 +13,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import hosts, plan
 from ansible_collections.netops.underlay.plugins.module_utils.engines import Container
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.hosts import HostsFile
-from ansible_collections.netops.underlay.plugins.module_utils.model import HOST, MadeFile, Target
+from ansible_collections.netops.underlay.plugins.module_utils.model import HOST, OPEN_NAMES, MadeFile, Target
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Plan, Put, PutNames, RemoveNames
@@ -44,6 +44,7 @@ class World:
     def observed(self, *specs: EndpointSpec) -> Observed:
         """What a run of these would see."""
         rows = [self.seen.endpoints[spec.key] for spec in specs if spec.key in self.seen.endpoints]
+        rows += [row for row in self.seen.endpoints.values() if row.network in self.seen.settings.get(OPEN_NAMES, ())]
         targets = {spec.target for spec in specs if spec.target} | {row.target for row in rows}
         found = {}
         for target in targets:
@@ -220,3 +221,32 @@ def test_an_address_that_changes_changes_its_line():
     world.run(ask("web1"), ask("web2"))
     world.run(ask("web1", ipv4_address=ip_address("192.168.20.50")))
     assert world.names("web2")[0] == "192.168.20.50\tweb1"
+
+
+def test_a_run_that_is_about_another_writes_the_names_that_a_killed_one_left():
+    world = World()
+    world.run(ask("web1"), ask("web2"), ask("db1", "vlan30"))
+    files = dict(world.files)
+    killed = world.plan(ask("web3"))
+    world.seen = carried_out(world.seen, Plan(before=killed.before))
+    assert world.seen.settings == {OPEN_NAMES: ["vlan20"]}
+    found = world.run(ask("db1", "vlan30"))
+    repaired = [action.name for action in found.actions if (action.action, action.kind) == ("repair", "names")]
+    assert repaired == [f"/etc/netns/{name}/hosts" for name in ("web1", "web2", "web3")]
+    assert (
+        world.names("web1")[-1] == "2001:db8::4\tweb3"
+        and world.files["/etc/netns/db1/hosts"] == files["/etc/netns/db1/hosts"]
+    )
+    assert world.seen.settings == {}
+
+
+def test_names_that_could_not_be_written_are_told_until_they_can_be():
+    world = World()
+    world.run(ask("web1"), ask("web2"))
+    world.seen = carried_out(world.seen, Plan(before=world.plan(ask("web3")).before))
+    broken = HostsFile("/etc/netns/web1/hosts", problem="/etc/netns/web1/hosts is a link")
+    observed = world.observed(ask("web2"))
+    found = plan_endpoints.plan(replace(observed, hosts={**observed.hosts, netns("web1"): broken}), [ask("web2")])[0]
+    assert found.warnings == ("names could not be written: /etc/netns/web1/hosts is a link",)
+    world.seen = carried_out(world.seen, found)
+    assert world.seen.settings == {OPEN_NAMES: ["vlan20"]}
