@@ -237,11 +237,11 @@ class Maker:
             return (
                 made
                 if rng.random() >= self.hostility
-                else [*made, *(self._text() for _ in range(rng.choice((1, 2, 70))))]
+                else [*made, *(self._text() for _one in range(rng.choice((1, 2, 70))))]
             )
-        made = [self._chosen(about["options"]) for _ in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 6)))]
+        made = [self._chosen(about["options"]) for _one in range(rng.choice((0, 1, 1, 1, 2, 2, 3, 6)))]
         if made and rng.random() < self.hostility:
-            made += [copied(rng.choice(made)) for _ in range(rng.choice((1, 1, 2, 9)))]
+            made += [copied(rng.choice(made)) for _one in range(rng.choice((1, 1, 2, 9)))]
         return made
 
     def _dict(self, name: str, hostile: bool) -> dict[str, Any]:
@@ -257,7 +257,7 @@ class Maker:
             text = rng.choice((text + rng.choice(TEXTS), rng.choice(("web", "eth0", "10.0.0.1", "/run/netns/")) + text))
         if rng.random() < 0.1:
             text = "".join(
-                map(chr, (rng.choice((rng.randrange(128), rng.randrange(0x3000))) for _ in range(rng.randrange(9))))
+                map(chr, (rng.choice((rng.randrange(128), rng.randrange(0x3000))) for _one in range(rng.randrange(9))))
             )
         return text
 
