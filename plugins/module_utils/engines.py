@@ -434,7 +434,8 @@ def _begin(
         stream.said = f"{engine.path}: {error.strerror}"
         _ended(stream, trouble)
     else:
-        assert stream.process.stdout is not None  # a pipe
+        if stream.process.stdout is None:
+            raise AssertionError("the output of an engine is a pipe")
         selector.register(stream.process.stdout, selectors.EVENT_READ, stream)
 
 

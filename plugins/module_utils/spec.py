@@ -108,7 +108,8 @@ class EndpointSpec:
     @property
     def place(self) -> Target:
         """The target of one that is not absent."""
-        assert self.target is not None
+        if self.target is None:
+            raise AssertionError(f"endpoint {self.name} is absent and has no place")
         return self.target
 
     def address(self, family: int) -> IPAddress | None:
