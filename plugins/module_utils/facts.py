@@ -27,7 +27,8 @@ _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
 _IFLA_INET6_CONF, _DEVCONF_ACCEPT_RA_DEFRTR, _DEVCONF_DISABLE_IPV6 = 2, 17, 26
 IFF_UP, _IFF_LOOPBACK, _IFF_LOWER_UP = 0x1, 0x8, 0x10000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH = 1, 4, 5, 6, 7, 9
+_RTA_TABLE, _RTA_VIA = 15, 18
 RTNH_F_ONLINK = 4
 
 ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -37,6 +38,7 @@ _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 # family, length of destination and of source, tos, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_HOP = struct.Struct("=HBBi")  # of a multipath route: length, flags, weight, index
 _AF_INET, _AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)  # an IntEnum is slow to compare
 FAMILIES = {_AF_INET: 4, _AF_INET6: 6}  # by the number of the address family
 
@@ -100,7 +102,7 @@ class Route:
 
     ``family`` is 4 or 6; ``destination`` 'default' or CIDR; ``source`` the preferred source address;
     ``table``, ``scope``, ``protocol`` and ``type`` as in linux/rtnetlink.h. ``gateway`` and ``index`` (the
-    link that it leaves by) are None where the route has none or several (multipath).
+    link that it leaves by) are None where the route has none or several (multipath); ``hops`` are the indexes of several.
     """
 
     family: int
@@ -114,6 +116,12 @@ class Route:
     metric: int
     onlink: bool
     source: str | None
+    hops: tuple[int, ...] = ()
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """The indexes of all links that it leaves by."""
+        return self.hops if self.index is None else (self.index,)
 
 
 def attribute(link: Link, number: int, fmt: str) -> int | None:
@@ -191,6 +199,7 @@ def decode_route(data: bytes) -> Route:
         metric=number_of(found.get(_RTA_PRIORITY, b"")),
         onlink=flags & RTNH_F_ONLINK != 0,
         source=None if source is None else socket.inet_ntop(family, source),
+        hops=_hops(found[_RTA_MULTIPATH]) if _RTA_MULTIPATH in found else (),
     )
 
 
@@ -201,6 +210,18 @@ def _gateway(family: int, found: Mapping[int, bytes]) -> str | None:
     if _RTA_VIA in found:
         return socket.inet_ntop(number_of(found[_RTA_VIA][:2]), found[_RTA_VIA][2:])
     return None
+
+
+def _hops(data: bytes) -> tuple[int, ...]:
+    found = []
+    offset = 0
+    while offset + _HOP.size <= len(data):
+        length, _flags, _weight, index = _HOP.unpack_from(data, offset)
+        if length < _HOP.size:
+            break
+        found.append(index)
+        offset += (length + 3) & ~3
+    return tuple(found)
 
 
 def attributes_of(data: bytes, offset: int = 0, wanted: Container[int] = _ANY) -> dict[int, bytes]:

@@ -658,6 +658,17 @@ class Channel:
         link = self.link(name)
         return None if link is None else link.index
 
+    def way_to(self, address: str, source: str) -> int | None:
+        """Index of the link by which what goes from ``source`` to an address leaves; None where nothing would."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        length = 128 if family == socket.AF_INET6 else 32
+        fields = {"family": int(family), "dst_len": length, "src_len": length}
+        try:
+            question = _message(rtmsg(), rtnl.RTM_GETROUTE, 0, fields, [("RTA_DST", address), ("RTA_SRC", source)])
+            return decode_route(self._get(question)).index
+        except NetlinkError:  # no route, or the source is not (or no longer) the host's
+            return None
+
     def nsid(self, netns_fd: int) -> int | None:
         """How this channel's namespace numbers that one (``Link.parent_nsid``); None where it does not."""
         data = self._get(_message(nsidmsg(), rtnl.RTM_GETNSID, 0, {}, [("NETNSA_FD", netns_fd)]))

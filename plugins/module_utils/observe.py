@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import engines, hosts, netlink
+from ansible_collections.netops.underlay.plugins.module_utils import engines, hosts, lifelines, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
+from ansible_collections.netops.underlay.plugins.module_utils.lifelines import Lifeline
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST,
@@ -76,12 +77,13 @@ class Space:
 
 @dataclass(frozen=True)
 class Host:
-    """The namespace that we run in, which holds the parents."""
+    """The namespace that we run in, which holds the parents; ``lifelines`` are what the host is reached by."""
 
     space: Space
     boot_id: str
     machine_id: str
     links: Mapping[str, Link]
+    lifelines: tuple[Lifeline, ...] = ()
 
     def subnets_of(self, link: str) -> list[IPNetwork]:
         """The subnets of the addresses that the host has on a link."""
@@ -191,7 +193,7 @@ def for_endpoints(
 ) -> Observed:
     """What the plan of endpoints needs; ``purged`` are networks whose other endpoints are to go. ``base`` is what was
     seen before in this run, if anything was, and ``networks`` are as they will be, if the run changes them."""
-    seen = base or _base(store)
+    seen = base or _base(store, addresses=True)
     networks = seen.networks if networks is None else networks
     wanted = {spec.key for spec in specs}
     purged = set(purged)
@@ -333,13 +335,22 @@ def _base(store: Store, addresses: bool = False) -> Observed:
         links = tuple(channel.links())
         own = tuple(channel.addresses()) if addresses else ()
         routes = tuple(channel.routes()) if addresses else ()
+        lines = _lifelines(channel, links, own, routes) if addresses else ()
     descriptor = netlink.current_namespace()
     try:
         space = Space(netlink.namespace_id(descriptor), links, own, routes)
     finally:
         os.close(descriptor)
-    host = Host(space, netlink.boot_id(), _machine_id(), {link.name: link for link in links})
+    host = Host(space, netlink.boot_id(), _machine_id(), {link.name: link for link in links}, lines)
     return Observed(store.networks(), store.parents(), store.endpoints(), store.namespaces(), host, now=store.now)
+
+
+def _lifelines(
+    channel: netlink.Channel, links: tuple[Link, ...], addresses: tuple[Address, ...], routes: tuple[Route, ...]
+) -> tuple[Lifeline, ...]:
+    connected = lifelines.connection()
+    answers_by = channel.way_to(connected.client, connected.local) if connected else None
+    return lifelines.found(links, addresses, routes, connected, answers_by)
 
 
 def _machine_id() -> str:

@@ -168,6 +168,45 @@ def lost_with(seen: Observed, name: str) -> str | None:
     return None
 
 
+def cut_with(host: Host, index: int) -> str | None:
+    """What the host is reached by, and would lose with a link; None where nothing."""
+    return next((line.words for line in host.lifelines if index in _beneath(host, line.link)), None)
+
+
+def cut_by_passthru(host: Host, index: int) -> str | None:
+    """The same where a passthru link takes all that comes in on its parent. What is tagged goes on to sub-interfaces."""
+    return next((line.words for line in host.lifelines if line.link == index), None)
+
+
+def cut_by_vlan(host: Host, parent: Parent) -> str | None:
+    """The same where a new sub-interface takes the frames of its VLAN from the bridge or bond that its base is a port of."""
+    place = host.links[parent.base] if parent.base else None
+    while place is not None and place.master is not None:
+        place = next((link for link in host.space.links if place and link.index == place.master), None)
+        for link in host.space.links:
+            if place and vlan_of(link) == (place.index, parent.vlan_id, parent.protocol):
+                cut = cut_with(host, link.index)
+                if cut:
+                    return cut
+    return None
+
+
+def _beneath(host: Host, index: int) -> set[int]:
+    """A link and all that it stands on: ports, and the link that it was made on."""
+    found: set[int] = set()
+    ahead = {index}
+    while ahead:
+        found |= ahead
+        ports = {link.index for link in host.space.links if link.master in ahead}
+        lower = {
+            link.parent_index
+            for link in host.space.links
+            if link.index in ahead and link.parent_index is not None and link.parent_nsid is None
+        }
+        ahead = (ports | lower) - found
+    return found
+
+
 def _foreign(seen: Observed, index: int) -> list[Child]:
     """The children of a parent that are neither endpoints nor parents of ours."""
     return [child for child in (seen.children or {}).get(index, ()) if not _is_ours(seen, child.link)]

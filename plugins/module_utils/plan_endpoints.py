@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import addressing, links, plan_names
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, links, parents, plan_names
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
@@ -36,7 +36,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
-from ansible_collections.netops.underlay.plugins.module_utils.parents import foreign_child
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     Drop,
@@ -113,6 +112,8 @@ class _Work:
     unlinked: set[tuple[Target, int]] = field(default_factory=set)
     held: dict[tuple[str, str], dict[int, Allocation]] = field(default_factory=dict)
     coming: set[Key] = field(default_factory=set)
+    forced: set[Key] = field(default_factory=set)
+    of_host: set[tuple[str, str]] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     parents_to_come: frozenset[str] = frozenset()
 
@@ -152,6 +153,9 @@ def plan(
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
     work.coming = {spec.key for spec in present}
+    names = {link.index: link.name for link in seen.host.space.links}
+    work.of_host = {(names.get(address.index, ""), address.address) for address in seen.host.space.addresses}
+    work.forced = {spec.key for spec in specs if spec.force}
     for spec in specs:
         if spec.state == ABSENT:
             _leave(work, spec.item, spec.key, spec.keep)
@@ -161,13 +165,13 @@ def plan(
     for spec in asked:
         _attempt(work, _come, spec, verb)
     _keep_hosts_in_step(work, specs, purged)
-    names = _names(work, specs)
+    known = _names(work, specs)
     if work.refused:
         raise Refused(text for _position, text in sorted(work.refused))
     for item, row in work.left:
         _vacate(work, item, row)
     before, after = _handed_over(work.before, work.after)
-    return Plan(tuple(work.actions), before, tuple(work.kernel), after, tuple(work.warnings)) + names, work.outcomes
+    return Plan(tuple(work.actions), before, tuple(work.kernel), after, tuple(work.warnings)) + known, work.outcomes
 
 
 def _keep_hosts_in_step(work: _Work, specs: Sequence[EndpointSpec], purged: Iterable[str]) -> None:
@@ -220,10 +224,18 @@ def _handed_over(
     )
 
 
-def as_specs(rows: Iterable[Endpoint]) -> list[EndpointSpec]:
-    """Kept endpoints, asked for as they are: what they should be follows from their rows and networks."""
+def as_specs(rows: Iterable[Endpoint], forced: Iterable[str] = (), state: str = PRESENT) -> list[EndpointSpec]:
+    """Kept endpoints, asked for as they are: what they should be follows from their rows and networks. Those of the networks
+    that are ``forced`` may cut the host off."""
     return [
-        EndpointSpec(f"endpoint '{row.name}' of network '{row.network}'", row.network, row.name, PRESENT, row.target)
+        EndpointSpec(
+            f"endpoint '{row.name}' of network '{row.network}'",
+            row.network,
+            row.name,
+            state,
+            row.target if state == PRESENT else None,
+            force=row.network in forced,
+        )
         for row in rows
     ]
 
@@ -269,8 +281,25 @@ def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) ->
 
 
 def _remove_link(work: _Work, item: str, target: Target, key: Key, link: Link) -> None:
+    if target == HOST:
+        _check_lifelines(
+            work, item, key, f"removing its link '{link.name}'", parents.cut_with(work.seen.host, link.index)
+        )
     work.unlinked.add((target, link.index))
     work.kernel.append(RemoveLink(item, target, link.index, link.name, endpoint_mark(*key)))
+
+
+def _check_lifelines(work: _Work, item: str, key: Key, doing: str, cut: str | None) -> None:
+    """Refuses to cut what the host is reached by, unless that is asked for of this very endpoint."""
+    if cut is None:
+        return
+    if key in work.forced:
+        work.warnings.append(f"{item}: {doing} cuts {cut}, since force is true")
+        return
+    way_out = (
+        f"lead that over another link first, or set force to true for endpoint '{key[1]}' of network '{key[0]}' itself"
+    )
+    work.refused.append((work.order.get(key, -1), f"{item}: {doing} would cut {cut}; {way_out}"))
 
 
 def _own_link(space: Space, key: Key) -> Link | None:
@@ -357,6 +386,11 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
 
 
 def _allocated(work: _Work, allocation: Allocation) -> None:
+    if (allocation.segment, allocation.text) in work.of_host:
+        raise ValueError(
+            f"address {allocation.text} cannot be used: it is the host's own on '{allocation.segment}', and what comes for the "
+            "host would be taken from it; set it aside with aux_addresses of the network, or give another one"
+        )
     work.before.append(Put(allocation))
     work.actions.append(allocated(allocation))
 
@@ -485,7 +519,7 @@ def _check_parent(work: _Work, network: Network) -> None:
             f"parent '{network.parent}' of network '{network.name}' is not there (any more); "
             "run vlan_network for this network, which makes it again or says what is missing"
         )
-    child = parent and foreign_child(work.seen, parent.index, network)
+    child = parent and parents.foreign_child(work.seen, parent.index, network)
     if child:
         raise ValueError(child)
     work.checked_parents.add(network.parent)
@@ -686,11 +720,20 @@ def _steps(
     if link is None or space is None:
         if space is not None:
             _clear_way(work, spec, space)
+        parent = work.seen.host.links.get(network.parent)
+        if network.lone and parent is not None:
+            doing = (
+                f"{network.driver_name} {network.mode}, which takes all that comes in on '{parent.name}' for itself,"
+            )
+            _check_lifelines(work, spec.item, spec.key, doing, parents.cut_by_passthru(work.seen.host, parent.index))
         work.kernel += links.made(wanted, loopback_up=not room.lo_up)
         action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
         work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
     else:
         step, found = links.differences(wanted, space, link, room.lo_up, work.seen.sysctls.get(row.key, {}))
+        if row.target == HOST and (step.rename or step.addresses_off):
+            doing = f"changing its link '{link.name}'"
+            _check_lifelines(work, spec.item, spec.key, doing, parents.cut_with(work.seen.host, link.index))
         if not step.empty:
             work.kernel.append(step)
         if not step.empty or changes or old is None:

@@ -139,9 +139,9 @@ def _purged(seen: Observed, specs: Sequence[NetworkSpec], force: bool | None) ->
     return [NetworkSpec(f"network '{name}' (purge)", name, ABSENT, force=force) for name in names]
 
 
-def _attempt(work: _Work, function: Any, spec: NetworkSpec) -> None:
+def _attempt(work: _Work, function: Any, spec: NetworkSpec, *arguments: Any) -> None:
     try:
-        function(work, spec)
+        function(work, spec, *arguments)
     except ValueError as error:
         work.refuse(spec, str(error))
 
@@ -344,10 +344,23 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
     _warn_if_down(work, spec, network)
 
 
+def _check_lifelines(work: _Work, spec: NetworkSpec, doing: str, cut: str | None) -> None:
+    """Refuses to cut what the host is reached by, unless that is asked for of this very network."""
+    if cut is None:
+        return
+    if not spec.own_force:
+        raise ValueError(
+            f"{doing} would cut {cut}; lead that over another link first, or set force to true for network '{spec.name}' itself"
+        )
+    work.warnings.append(f"{spec.item}: {doing} cuts {cut}, since force is true")
+
+
 def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, verb: str) -> None:
     if row.kind in work.seen.missing_drivers:
         raise ValueError(_no_driver(row.kind, {"vlan": "8021q"}.get(row.kind, row.kind)))
     mark = parent_mark(row.name)
+    taking = f"making parent '{row.name}', which takes VLAN {row.vlan_id} from what '{row.base}' is a port of,"
+    _check_lifelines(work, spec, taking, parents.cut_by_vlan(work.seen.host, row))
     left = work.seen.host.links.get(working_name(mark))
     if left is not None and not left.alias and row.name in work.seen.parents:
         work.kernel.append(RemoveLink(spec.item, None, left.index, left.name, mark))
@@ -379,6 +392,8 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
             raise ValueError(
                 f"parent '{made.name}' was altered and would have to be made anew, but {lost} would be lost"
             )
+        cut = parents.cut_with(work.seen.host, link.index)
+        _check_lifelines(work, spec, f"making parent '{made.name}', which was altered, anew", cut)
         work.kernel.append(RemoveLink(spec.item, None, link.index, link.name, parent_mark(made.name)))
         _make_parent(work, spec, network, made, "rebuild")
         return
@@ -428,15 +443,23 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         work.after.append(Drop(row))
         if link is None or link.alias != parent_mark(name):
             continue
+        users = {n.name for n in work.seen.networks.values() if name in (n.parent, _base_of(work, n.parent))}
+        purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(users)]
+        leaving = [spec for spec in specs if spec.name in users] or purged
+        spec = next((spec for spec in leaving if spec.own_force), leaving[0])
         lost = parents.lost_with(work.seen, name)
         if lost:
-            users = {n.name for n in work.seen.networks.values() if n.parent == name}
-            user = next((spec for spec in specs if spec.name in users), None)
-            spec = user or NetworkSpec(f"parent '{name}'", name, ABSENT)
             work.refuse(spec, f"parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")
             continue
+        cut = parents.cut_with(work.seen.host, link.index)
+        _attempt(work, _check_lifelines, spec, f"removing parent '{name}'", cut)
         work.actions.append(Action("remove", "parent", name))
         work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, name, parent_mark(name)))
+
+
+def _base_of(work: _Work, name: str) -> str | None:
+    made = work.seen.parents.get(name)
+    return made.base if made else None
 
 
 # --- what may stand beside what -------------------------------------------------------------------------------

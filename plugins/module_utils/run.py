@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The road from a module's parameters to its result: spec, observe, plan, apply, result. One function per module.
 
-The module object is passed in; this file knows of it only ``params``, ``check_mode``, ``warn``, ``exit_json`` and
-``fail_json``.
+The module object is passed in; this file knows of it only ``params``, ``check_mode``, ``warn``, ``log``, ``exit_json``
+and ``fail_json``.
 """
 
 from __future__ import annotations
@@ -125,20 +125,31 @@ def _check_ground() -> None:
 
 
 @contextlib.contextmanager
-def _opened(module: Any) -> Iterator[Store]:
-    """The store of this run. One that is new on a host that carries links of ours was lost: what they show is taken
-    back."""
+def _opened(module: Any, who: str = "") -> Iterator[Store]:
+    """The store of this run; ``who`` it is hear those that wait for it. One that is new on a host that carries links of ours
+    was lost: what they show is taken back."""
     params = module.params
     read_only = module.check_mode or "lock_timeout" not in params
     folder = _state_dir(params)
     timeout = spec.lock_timeout(params.get("lock_timeout", 0))
-    with store.reading(folder) if read_only else store.writing(folder, timeout) as kept:
+    with store.reading(folder) if read_only else store.writing(folder, timeout, who, _waiting(module)) as kept:
         if kept.fresh:
             plan = audit.take_back(observe.for_audit(kept))
             if plan.changed:
                 apply(plan, kept, "")
                 _warn_of_loss(module, folder, plan)
         yield kept
+
+
+def _waiting(module: Any) -> Callable[[str], None]:
+    """Says for whom a run waits: in the system's log at once, since a module can say nothing else until it ends, and in its
+    warnings."""
+
+    def told(holder: str) -> None:
+        module.log(f"waits for {holder}, which works with the same state_dir")
+        module.warn(f"this task waited for {holder}, which worked with the same state_dir")
+
+    return told
 
 
 def _warn_of_loss(module: Any, folder: str, plan: Plan) -> None:
@@ -197,12 +208,14 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
     # A task may carry nothing but settings of the host.
     alone = bool(settings) and params.get("name") is None and params.get("networks") is None
     items = [] if alone else spec.items_of(params, "networks", own_options, key="name", shared=("state", "force"))
-    specs = spec.collect(items, spec.network_spec)
+    # What cuts the host off has to be asked for of the very network: a word beside the list, for all of it, is not enough.
+    forced = {entry["name"] for entry in params.get("networks") or [params] if entry.get("force")}
+    specs = [replace(item, own_force=item.name in forced) for item in spec.collect(items, spec.network_spec)]
     spec.unique(specs, lambda item: item.name, "a network of this name")
-    with _opened(module) as kept:
+    with _opened(module, "vlan_network") as kept:
         seen = observe.for_networks(kept, specs, purge)
         change = plan_networks.plan(seen, specs, purge, bool(params.get("force")), settings)
-        follow, spaces, seen = _endpoints_of(kept, seen, change)
+        follow, spaces, seen = _endpoints_of(kept, seen, change, forced)
         plan = Plan(
             change.plan.actions + follow.actions,
             change.plan.before + follow.before,
@@ -255,18 +268,14 @@ _NETWORK_KEYS = dict.fromkeys(
 
 
 def _endpoints_of(
-    kept: Store, seen: Observed, change: plan_networks.Change
+    kept: Store, seen: Observed, change: plan_networks.Change, forced: Iterable[str]
 ) -> tuple[Plan, Mapping[Target, Space | None], Observed]:
     """What follows for the endpoints of networks that change or go, and the namespaces that they are in."""
     rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
     if not rows:
         return Plan(), {}, seen
-    moving = plan_endpoints.as_specs(row for row in rows if row.network in change.touched)
-    leaving = [
-        EndpointSpec(f"endpoint '{row.name}' of network '{row.network}'", row.network, row.name, ABSENT)
-        for row in rows
-        if row.network in change.removed
-    ]
+    moving = plan_endpoints.as_specs((row for row in rows if row.network in change.touched), forced)
+    leaving = plan_endpoints.as_specs((row for row in rows if row.network in change.removed), forced, ABSENT)
     more = observe.for_endpoints(kept, [*moving, *leaving], base=seen, networks=change.networks)
     more = replace(
         more,
@@ -319,7 +328,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
     items = spec.items_of(params, "endpoints", own_options, key="name", shared=("state", "network", "keep"))
     specs = spec.collect(items, spec.endpoint_spec)
     spec.unique(specs, lambda item: item.key, "an endpoint of this name in this network")
-    with _opened(module) as kept:
+    with _opened(module, "vlan_endpoint") as kept:
         scope = _purge_scope(kept, params, specs) if purge else set()
         seen = observe.for_endpoints(kept, specs, scope)
         plan, outcomes = plan_endpoints.plan(seen, specs, scope)
@@ -440,7 +449,7 @@ def addresses(module: Any, own_options: Iterable[str]) -> Result:
     spec.unique(
         specs, lambda item: (item.network, item.owner, item.family), "an address of this owner, network and family"
     )
-    with _opened(module) as kept:
+    with _opened(module, "vlan_ipam") as kept:
         seen = observe.for_addresses(kept, specs)
         plan, outcomes = plan_addresses.plan(seen, specs)
         if not module.check_mode:
@@ -467,7 +476,7 @@ _LOOK_AGAIN_S = 1.0
 def _reconciled(module: Any) -> Result:
     """Releases what endpoints hold whose namespaces are proven to be no more."""
     network = spec.name_looked_for(module.params["network"])
-    with _opened(module) as kept:
+    with _opened(module, "vlan_ipam") as kept:
         first = observe.for_audit(kept)
         plan, released = audit.reconcile(first, first, network)
         if plan.changed or plan.after:
@@ -489,7 +498,7 @@ def _recovered(module: Any) -> Result:
         raise Refused(["'network' has no meaning with state: recovered, which is about the whole store"])
     folder = _state_dir(params)
     timeout = spec.lock_timeout(params["lock_timeout"])
-    with store.rebuilding(folder, timeout, dry=module.check_mode) as rebuilt:
+    with store.rebuilding(folder, timeout, module.check_mode, "vlan_ipam", _waiting(module)) as rebuilt:
         if rebuilt is None:
             return {"changed": False, "actions": [], "addresses": [], "diff": result.diff({}, {})}
         plan = audit.take_back(observe.for_audit(rebuilt.store), rebuilt.rows)

@@ -60,8 +60,8 @@ _SYSCTLS_TAKEN = {"net.ipv6.conf.IFNAME.disable_ipv6": "enable_ipv6 of the netwo
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A network as asked for. ``settings`` are the driver options that were given, by option name; ``parent_given``
-    tells "no parent" from "not said"."""
+    """A network as asked for. ``settings`` are the driver options that were given, by option name. ``force`` may
+    be that of the whole task; ``own_force`` is given for this very network."""
 
     item: str
     name: str
@@ -78,6 +78,7 @@ class NetworkSpec:
     cooldown: int | None = None
     vlan_protocol: str | None = None
     force: bool = False
+    own_force: bool = False
     given_gateways: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -100,6 +101,7 @@ class EndpointSpec:
     keep: bool = False
     aliases: tuple[str, ...] | None = None
     sysctls: Mapping[str, str] | None = None
+    force: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -406,8 +408,9 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
     network = _network_of(options)
     if network == NONE:
         _check_none(options)
+    force = bool(options.get("force"))
     if options["state"] == ABSENT:
-        return EndpointSpec(item, network, name, ABSENT, keep=bool(options.get("keep")))
+        return EndpointSpec(item, network, name, ABSENT, keep=bool(options.get("keep")), force=force)
     return EndpointSpec(
         item=item,
         network=network,
@@ -421,6 +424,7 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
         default_route=options.get("default_route"),
         aliases=_aliases(name, options.get("aliases")),
         sysctls=_sysctls(options.get("sysctls")),
+        force=force,
     )
 
 

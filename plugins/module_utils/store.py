@@ -45,6 +45,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Network,
     Parent,
     Target,
+    moment,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Put, StoreStep
 
@@ -53,6 +54,7 @@ APPLICATION_ID = 0x6E6F756C  # "noul": says that the file is ours
 FILE_NAME = "store.sqlite"
 LOCK_NAME = "lock"
 _POLL_S = 0.002
+_MOMENT_S = 1.0  # no word of what is waited for before that: most runs are over by then
 _HOLDER_BYTES = 200
 _DAY_S = 86400
 
@@ -94,6 +96,7 @@ CREATE INDEX history_by_end ON history (until);
 recorder: Callable[[str, object], None] | None = None
 
 Span = tuple[str, IPAddress, IPAddress]  # segment, first, last
+Waiting = Callable[[str], None]
 
 
 def clock() -> int:
@@ -452,14 +455,16 @@ def reading(state_dir: str) -> Iterator[Store]:
 
 
 @contextlib.contextmanager
-def writing(state_dir: str, lock_timeout: float) -> Iterator[Store]:
+def writing(state_dir: str, lock_timeout: float, who: str = "", waiting: Waiting | None = None) -> Iterator[Store]:
     """The store for one run that changes things; alone on this host until it is closed.
 
     :param lock_timeout: seconds to wait for another run
+    :param who: what this run is, for those that wait for it; the name of the program if left out
+    :param waiting: hears for whom this run waits, if it takes longer than a moment
     :raises StoreError: if it cannot be used
     """
     path = os.path.join(state_dir, FILE_NAME)
-    with _alone(state_dir, lock_timeout):
+    with _alone(state_dir, lock_timeout, who, waiting):
         with _told(path, "use"):
             fresh = not os.path.lexists(path)
             if fresh:
@@ -481,7 +486,9 @@ class Rebuilt:
 
 
 @contextlib.contextmanager
-def rebuilding(state_dir: str, lock_timeout: float, dry: bool) -> Iterator[Rebuilt | None]:
+def rebuilding(
+    state_dir: str, lock_timeout: float, dry: bool, who: str = "", waiting: Waiting | None = None
+) -> Iterator[Rebuilt | None]:
     """A new store for a damaged one, which takes its place when all went well; the damaged one is kept. None where the
     store is sound or there is none. ``dry``: on no disk, and the damaged one stays.
 
@@ -491,7 +498,7 @@ def rebuilding(state_dir: str, lock_timeout: float, dry: bool) -> Iterator[Rebui
     if dry and not os.path.lexists(path):
         yield None
         return
-    with _alone(state_dir, lock_timeout):
+    with _alone(state_dir, lock_timeout, who, waiting):
         with _told(path, "rebuild"), _copied(path) as copy:
             rows = None if copy is None or not _damage(copy, path) else tuple(_salvaged(copy))
         if rows is None:
@@ -515,12 +522,12 @@ _JOURNAL_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
-def _alone(state_dir: str, lock_timeout: float) -> Iterator[None]:
+def _alone(state_dir: str, lock_timeout: float, who: str, waiting: Waiting | None) -> Iterator[None]:
     with _told(state_dir, "use"):
         with contextlib.suppress(FileExistsError):
             os.makedirs(state_dir, mode=0o700)
         _check_folder(state_dir)
-    with _locked(os.path.join(state_dir, LOCK_NAME), lock_timeout):
+    with _locked(os.path.join(state_dir, LOCK_NAME), lock_timeout, who, waiting):
         yield
 
 
@@ -691,27 +698,38 @@ def _salvaged(copy: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _locked(path: str, timeout: float) -> Iterator[None]:
+def _locked(path: str, timeout: float, who: str, waiting: Waiting | None) -> Iterator[None]:
     with _told(path, "lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with _told(path, "lock"):
-            _wait_for(descriptor, path, timeout)
+            _wait_for(descriptor, path, timeout, waiting)
             # Over what was there, always of one length: a file that shrinks costs more than a commit of SQLite.
-            name = f"process {os.getpid()} ({os.path.basename(sys.argv[0]) or 'python'})".encode()
-            os.pwrite(descriptor, name[:_HOLDER_BYTES].ljust(_HOLDER_BYTES), 0)
+            os.pwrite(descriptor, _introduced(who).encode()[:_HOLDER_BYTES].ljust(_HOLDER_BYTES), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: str, timeout: float) -> None:
-    give_up = time.monotonic() + timeout
+def _introduced(who: str) -> str:
+    """This run, for those that wait for it."""
+    user = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or ""
+    of_user = f" of {user}" if user.isprintable() and user else ""
+    name = who or os.path.basename(sys.argv[0]) or "python"
+    return f"process {os.getpid()} ({name}{of_user}, since {moment(clock())})"
+
+
+def _wait_for(descriptor: int, path: str, timeout: float, waiting: Waiting | None) -> None:
+    began = time.monotonic()
+    give_up = began + timeout
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
+            if waiting is not None and time.monotonic() >= began + _MOMENT_S:
+                waiting(_holder(descriptor))
+                waiting = None
             if time.monotonic() >= give_up:
                 holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another run"
                 raise StoreError(
@@ -719,6 +737,10 @@ def _wait_for(descriptor: int, path: str, timeout: float) -> None:
                     "wait for it to end, or raise lock_timeout"
                 ) from None
         time.sleep(_POLL_S)
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another run"
 
 
 # What SQLite says and what it means for the user; errors of the system by their number.

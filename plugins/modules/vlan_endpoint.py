@@ -96,6 +96,13 @@ options:
       - Settings of the endpoint's own link, such as C(net.ipv4.conf.IFNAME.rp_filter), with C(IFNAME) in the place of its name.
         One that is taken out again keeps its value until the link is made anew.
     type: dict
+  force:
+    description:
+      - Does what cuts the host's own default route, or the connection that Ansible came in on. Without it that is refused, before
+        anything is changed.
+      - Endpoints of a V(passthru) network can cut them, which takes all that comes in on its parent, and the removal or change of
+        one with O(host=true).
+    type: bool
   keep:
     description:
       - With O(state=absent), whether its addresses stay held for the endpoint, so that it gets them again when it comes back.
@@ -162,6 +169,9 @@ options:
       sysctls:
         description: See O(sysctls).
         type: dict
+      force:
+        description: See O(force).
+        type: bool
       keep:
         description: See O(keep).
         type: bool
@@ -300,6 +310,7 @@ OPTIONS = {
     "default_route": {"type": "bool"},
     "aliases": {"type": "list", "elements": "str"},
     "sysctls": {"type": "dict"},
+    "force": {"type": "bool"},
     "keep": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

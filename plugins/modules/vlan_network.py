@@ -118,6 +118,9 @@ options:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
         be made in place (driver, parent, V(passthru), a subnet with addresses in use). Without it both are refused.
+      - Does what cuts the host's own default route, or the connection that Ansible came in on, such as the removal of a parent that
+        was made for the network if they need it. Without it that is refused, before anything is changed. For this it has to be given
+        for the very network, not beside O(networks), and not for what O(purge) removes.
     type: bool
   state:
     description:

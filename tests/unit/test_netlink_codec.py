@@ -238,6 +238,7 @@ def test_route_is_what_pyroute2_reads(payload):
         metric=message.get_attr("RTA_PRIORITY") or 0,
         onlink=bool(message["flags"] & 4),
         source=message.get_attr("RTA_PREFSRC"),
+        hops=tuple(hop["oif"] for hop in message.get_attr("RTA_MULTIPATH") or ()),
     )
 
 

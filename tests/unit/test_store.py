@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -855,14 +856,46 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 # --- the lock -------------------------------------------------------------------------------------------------
 
 
-def test_a_lock_that_is_held_names_its_holder(state_dir):
-    with store.writing(state_dir, 0):
+@pytest.mark.parametrize(
+    ("who", "variables", "words"),
+    [
+        (
+            "vlan_network",
+            {"SUDO_USER": "alice", "LOGNAME": "root"},
+            "(vlan_network of alice, since 2027-01-15T09:00:00Z)",
+        ),
+        ("", {"LOGNAME": "root"}, f"({os.path.basename(sys.argv[0])} of root, since 2027-01-15T09:00:00Z)"),
+        ("netops-underlay", {"SUDO_USER": "a\nb"}, "(netops-underlay, since 2027-01-15T09:00:00Z)"),
+    ],
+)
+def test_a_lock_that_is_held_names_its_holder(state_dir, monkeypatch, who, variables, words):
+    for name in ("SUDO_USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(store, "clock", lambda: 1800003600)
+    with store.writing(state_dir, 0, who):
         text = refusal(open_for_writing, state_dir, 0)
     lock = os.path.join(state_dir, store.LOCK_NAME)
     assert text == (
-        f"process {os.getpid()} ({os.path.basename(sys.argv[0]) or 'python'}) has held {lock} for the 0 s that "
-        "lock_timeout allows; wait for it to end, or raise lock_timeout"
+        f"process {os.getpid()} {words} has held {lock} for the 0 s that lock_timeout allows; wait for it to end, or raise "
+        "lock_timeout"
     )
+
+
+def test_a_run_that_waits_says_once_for_whom(state_dir):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(store.writing(state_dir, 0, "vlan_network"))
+        told: list[str] = []
+
+        def waiting(holder: str) -> None:
+            told.append(holder)
+            stack.close()
+
+        with store.writing(state_dir, 60, "vlan_endpoint", waiting):
+            pass
+    assert len(told) == 1
+    assert told[0].startswith(f"process {os.getpid()} (vlan_network")
 
 
 def test_a_lock_held_by_something_unknown_is_told_too(state_dir):
