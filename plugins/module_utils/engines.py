@@ -71,8 +71,9 @@ class Container:
     network_mode: str
 
 
-# A start: engine, name, id. Two Nones: the engine is listened to from now on, so look at all its containers.
-Started = tuple[str, Optional[str], Optional[str]]
+# A start: engine, name, id. Two Nones: the engine is listened to from now on, so look at all its containers. Three: what
+# is listened to beside the engines has something to tell.
+Started = tuple[Optional[str], Optional[str], Optional[str]]
 
 
 def words(container: Container) -> str:
@@ -366,6 +367,7 @@ def started(
     engines: Collection[str] = ENGINES,
     ready: Callable[[], None] | None = None,
     trouble: Callable[[str], None] | None = None,
+    beside: int | None = None,
 ) -> Iterator[Started]:
     """Every start of a container from now on, as ``(engine, name, id)``; waits for the next one without end.
 
@@ -376,9 +378,12 @@ def started(
 
     :param ready: called once, as soon as every engine that answers has been begun with, and the caller is through with it
     :param trouble: called with a text when an engine cannot be listened to, and again when the reason changes
+    :param beside: a descriptor to listen to as well; whoever is told that it can be read reads it
     """
     streams = [_Stream(command) for command in engines]
     with selectors.DefaultSelector() as selector:
+        if beside is not None:
+            selector.register(beside, selectors.EVENT_READ)
         try:
             while True:
                 for stream in streams:
@@ -391,6 +396,9 @@ def started(
                     ready()
                     ready = None
                 for key, _mask in selector.select(_pause(streams)):
+                    if key.data is None:
+                        yield None, None, None
+                        continue
                     data = os.read(key.fd, 65536)
                     for event in _events(key.data, data):
                         if not key.data.working:

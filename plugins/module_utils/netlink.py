@@ -16,9 +16,11 @@ import errno
 import ipaddress
 import os
 import re
+import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -115,6 +117,7 @@ _NETLINK_CAP_ACK = 10  # linux/netlink.h
 # linux/if_link.h, linux/if.h, linux/rtnetlink.h, linux/if_addr.h, linux/ipv6.h
 _RTEXT_FILTER_SKIP_STATS = 8
 _RT_TABLE_MAIN = 254
+_RTMGRP_LINK = 1
 _NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
 _NLMSGERR_ATTR_MSG = 1
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
@@ -800,6 +803,53 @@ class Channel:
             raise NetlinkError(errno.ETIMEDOUT, text) from None
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO) from error
+
+
+class LinkEvents:
+    """Tells of the links of this thread's namespace that come, change and go from now on; something to select on."""
+
+    def __init__(self) -> None:
+        require()
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+        _prepare(self._socket)
+        self._socket.bind((0, _RTMGRP_LINK))
+
+    def __enter__(self) -> LinkEvents:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def gone(self, quiet: float, most: float) -> set[str] | None:
+        """The names of the links that went since it was last asked; None where some of what happened was lost.
+
+        Returns when nothing was heard for ``quiet`` seconds, after ``most`` at the latest: a card that is plugged in is
+        renamed a moment later.
+        """
+        found: set[str] = set()
+        whole = True
+        end = time.monotonic() + most
+        while select.select([self._socket], [], [], max(0.0, min(quiet, end - time.monotonic())))[0]:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise NetlinkError(error.errno or errno.EIO) from error
+                whole = False
+                continue
+            # A bridge tells in the same way, with its own family, that a port has left it.
+            found |= {
+                decode_link(payload).name
+                for kind, _flags, _sequence, payload in _split(data)
+                if kind == rtnl.RTM_DELLINK and payload[0] == socket.AF_UNSPEC
+            }
+            if time.monotonic() >= end:
+                break
+        return found if whole else None
 
 
 def _prepare(sock: socket.socket) -> int:

@@ -240,6 +240,25 @@ def as_specs(rows: Iterable[Endpoint], forced: Iterable[str] = (), state: str = 
     ]
 
 
+def leads_on(seen: Observed, row: Endpoint) -> bool:
+    """Whether the target of a kept endpoint still leads to where it did, or can be made to.
+
+    The number of a process is given out again, and a path in /proc is one: such a target does so only for the very same
+    process in the same boot. A name means whatever has it now.
+    """
+    target = seen.engine_of.get(row.target, row.target)
+    if target.kind == "netns":
+        return True
+    space = seen.space_of(target)
+    if space is None:
+        return False
+    if target.kind == "pid":
+        return row.boot_id in ("", seen.host.boot_id) and row.start_time == space.start_time
+    if target.kind == "netns_path" and target.value.startswith("/proc/"):
+        return row.boot_id == seen.host.boot_id and row.cookie in (None, space.cookie)
+    return True
+
+
 def _attempt(work: _Work, function: Any, spec: EndpointSpec, *arguments: Any) -> bool:
     try:
         function(work, spec, *arguments)

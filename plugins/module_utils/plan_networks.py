@@ -7,7 +7,7 @@ What follows for the endpoints of changed networks is planned by plan_endpoints,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -130,6 +130,26 @@ def plan(
         frozenset(work.removed),
         frozenset(work.to_come),
     )
+
+
+def as_specs(networks: Iterable[Network]) -> list[NetworkSpec]:
+    """Kept networks, asked for as they are: what they need of the host follows from that."""
+    return [
+        NetworkSpec(f"network '{row.name}'", row.name, PRESENT, parent=None if row.internal else row.asked_parent)
+        for row in networks
+    ]
+
+
+def awaited(seen: Observed, network: Network) -> str | None:
+    """The link that has to be there before a network can be put back; None where nothing keeps it from that.
+
+    What we made is made again as soon as what it was made on is there; for what others made we wait.
+    """
+    if network.parent in seen.host.links:
+        return None
+    made = seen.parents.get(network.parent)
+    missing = made.base if made else network.parent
+    return None if missing is None or missing in seen.host.links else missing
 
 
 def _purged(seen: Observed, specs: Sequence[NetworkSpec], force: bool | None) -> list[NetworkSpec]:

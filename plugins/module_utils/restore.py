@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, netops.underlay contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Puts endpoints back as the store has them, without Ansible: what the service on the host runs (see install.py).
+"""Puts networks and endpoints back as the store has them, without Ansible: what the service on the host runs (see
+install.py), at boot, when a parent is there again, and when a container starts.
 
 Goes the same road as the modules, from the rows of the store instead of parameters.
 """
@@ -8,30 +9,189 @@ Goes the same road as the modules, from the rows of the store instead of paramet
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any, NoReturn, Optional
 
-from ansible_collections.netops.underlay.plugins.module_utils import engines, netlink, observe, plan_endpoints, store
+from ansible_collections.netops.underlay.plugins.module_utils import (
+    engines,
+    netlink,
+    observe,
+    plan_endpoints,
+    plan_networks,
+    store,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
-from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.errors import (
+    OtherVersion,
+    Refused,
+    StoreBusy,
+    UnderlayError,
+    Unfinished,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint
-from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
+from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec, NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
-# A start of a container is followed by another look only if its engine says so: nobody waits for the lock but us.
-_LOCK_TIMEOUT_S = 60.0
+# Another run is waited for without a word at first, then with one.
+_SHORT_WAIT_S, _LONG_WAIT_S = 1.0, 60.0
+# When the links have been quiet for so long it is looked what their changes mean; at the latest after the second.
+_QUIET_S, _LONGEST_BURST_S = 0.3, 3.0
+_TOLD_SINGLY = 50  # of what is done; more is counted
+_EX_CONFIG = 78  # sysexits.h; the unit has it, too: to be started again would not help
 
 Say = Callable[[str], None]
+# What each network hangs on: the number of its parent, and of the link that we made this on; None where it is not there.
+Ground = Mapping[str, tuple[Optional[int], Optional[int]]]
+
+
+# --- networks and their endpoints -----------------------------------------------------------------------------
+
+
+def put_back(state_dir: str, say: Say, only: Collection[str] | None = None, with_containers: bool = True) -> Ground:
+    """Brings networks (all, or ``only`` some) and their endpoints to what the store says; what the networks hung on before.
+
+    What is not there yet, and what cannot be put back, does not keep the others from it; ``say`` hears of it, and of what
+    was done.
+
+    :param with_containers: also their endpoints, for which the engines are asked
+    """
+    with store.reading(state_dir) as kept:
+        if not kept.networks() and not kept.endpoints():
+            return {}
+    with _alone(state_dir, say) as kept:
+        seen = observe.everything(kept)
+        chosen = [row for row in seen.networks.values() if only is None or row.name in only]
+        ready = []
+        for row in chosen:
+            missing = plan_networks.awaited(seen, row)
+            if missing:
+                say(f"network '{row.name}' waits for the link '{missing}', which is not there")
+            else:
+                ready.append(row)
+        pass_ = _Pass(kept, say, tell_waiting=only is None)
+        names = {spec.name for spec in pass_.in_halves(plan_networks.as_specs(ready), pass_.networks)}
+        # The endpoints of the network without links are in none that is kept.
+        rows = [
+            row
+            for row in seen.endpoints.values()
+            if row.network in names or (only is None and row.network not in seen.networks)
+        ]
+        # Those of containers last: an engine that does not answer keeps the others from nothing.
+        for some in (
+            [row for row in rows if row.target.kind != "container"],
+            [row for row in rows if row.target.kind == "container" and with_containers],
+        ):
+            pass_.in_halves(plan_endpoints.as_specs(some), pass_.endpoints)
+    return ground(seen)
+
+
+def ground(seen: Observed) -> Ground:
+    """What each network hangs on."""
+    numbers = {name: link.index for name, link in seen.host.links.items()}
+    return {row.name: (numbers.get(row.parent), numbers.get(_base(seen, row.parent))) for row in seen.networks.values()}
+
+
+def shaken(seen: Observed, before: Ground, gone: Collection[str] | None) -> set[str]:
+    """The networks that hang on something else than before; one that was not there before is somebody else's work.
+
+    :param gone: links that went meanwhile, and may be there again under the same number; None: nobody knows which
+    """
+    if gone is None:
+        return set(seen.networks)
+    lost = {row.name for row in seen.networks.values() if {row.parent, _base(seen, row.parent)} & set(gone)}
+    return lost | {name for name, place in ground(seen).items() if before.get(name, place) != place}
+
+
+def _base(seen: Observed, parent: str) -> str:
+    made = seen.parents.get(parent)
+    return (made.base if made else None) or ""
+
+
+@contextmanager
+def _alone(state_dir: str, say: Say) -> Iterator[Store]:
+    """The store for changing things; another run that has it is waited for."""
+    with ExitStack() as stack:
+        try:
+            kept = stack.enter_context(store.writing(state_dir, _SHORT_WAIT_S))
+        except StoreBusy as error:
+            say(f"waiting for {error.holder}, which is at work on the networks of this host")
+            kept = stack.enter_context(store.writing(state_dir, _LONG_WAIT_S))
+        yield kept
+
+
+class _Pass:
+    """One look and what follows from it, with the store open."""
+
+    def __init__(self, kept: Store, say: Say, tell_waiting: bool = False) -> None:
+        self._kept = kept
+        self._say = say
+        self._tell_waiting = tell_waiting
+        self._children: Any = None
+
+    def in_halves(self, specs: Sequence[Any], attempt: Callable[[Sequence[Any]], None]) -> list[Any]:
+        """Attempts all at once; where one is refused, each half alone, down to that one. Those that were not refused."""
+        if not specs:
+            return []
+        try:
+            attempt(specs)
+        except Unfinished as error:  # what could be done is done
+            self._say(str(error))
+        except Refused as error:
+            if len(specs) == 1:
+                self._say(str(error))
+                return []
+            middle = len(specs) // 2
+            return [*self.in_halves(specs[:middle], attempt), *self.in_halves(specs[middle:], attempt)]
+        return list(specs)
+
+    def networks(self, specs: Sequence[NetworkSpec]) -> None:
+        """Brings the parents of networks to what they should be."""
+        seen = observe.for_networks(self._kept, specs, purge=False)
+        self._children = seen.children
+        plan = plan_networks.plan(seen, specs).plan
+        apply(plan, self._kept, seen.host.boot_id)
+        self._tell(plan.actions)
+
+    def endpoints(self, specs: Sequence[EndpointSpec]) -> None:
+        """Brings endpoints to what they should be, wherever their targets still lead."""
+        base = replace(observe.everything(self._kept), children=self._children)
+        seen = observe.for_endpoints(self._kept, specs, base=base)
+        there = [spec for spec in specs if plan_endpoints.leads_on(seen, seen.endpoints[spec.key])]
+        plan, _outcomes = plan_endpoints.plan(seen, there)
+        apply(plan, self._kept, seen.host.boot_id, seen.spaces)
+        self._tell(plan.actions)
+        for spec in specs:
+            if self._tell_waiting and spec not in there:
+                self._say(f"{spec.item} waits for {spec.target}, which is not there; its address is held")
+
+    def _tell(self, actions: Sequence[Action]) -> None:
+        if len(actions) <= _TOLD_SINGLY:
+            for action in actions:
+                self._say(_words(action))
+        else:
+            for (verb, kind), count in sorted(Counter((item.action, item.kind) for item in actions).items()):
+                self._say(f"{verb} {kind}: {count}")
+
+
+def _words(action: Action) -> str:
+    changes = ", ".join(f"{field}: {change['before']} -> {change['after']}" for field, change in action.changes.items())
+    return f"{action.action} {action.kind} {action.name}" + (f" ({changes})" if changes else "")
+
+
+# --- containers -----------------------------------------------------------------------------------------------
 
 
 def containers(state_dir: str, say: Say, engine: str | None = None, name: str | None = None) -> None:
-    """Puts the endpoints of running containers back: of all, of those of an engine, or of one container.
-
-    What cannot be put back does not keep the others from it; ``say`` hears what was done and what was not.
-    """
+    """Puts the endpoints of running containers back: of all, of those of an engine, or of one container."""
 
     def concerned(row: Endpoint) -> bool:
         target = row.target
@@ -41,42 +201,66 @@ def containers(state_dir: str, say: Say, engine: str | None = None, name: str | 
     with store.reading(state_dir) as kept:
         if not any(map(concerned, kept.endpoints().values())):
             return
-    with store.writing(state_dir, _LOCK_TIMEOUT_S) as kept:
-        specs = plan_endpoints.as_specs(row for row in kept.endpoints().values() if concerned(row))
-        if not _put_back(kept, specs, say) and len(specs) > 1:
-            for spec in specs:
-                _put_back(kept, [spec], say)
+    with _alone(state_dir, say) as kept:
+        pass_ = _Pass(kept, say)
+        rows = [row for row in kept.endpoints().values() if concerned(row)]
+        pass_.in_halves(plan_endpoints.as_specs(rows), pass_.endpoints)
 
 
-def _put_back(kept: Store, specs: Sequence[EndpointSpec], say: Say) -> bool:
-    """Brings endpoints to what their rows say; whether that could be planned for all of them."""
-    seen = observe.for_endpoints(kept, specs)
-    there = [spec for spec in specs if spec.target is not None and seen.space_of(spec.target) is not None]
-    try:
-        plan, _outcomes = plan_endpoints.plan(seen, there)
-        apply(plan, kept, seen.host.boot_id, seen.spaces)
-    except UnderlayError as error:
-        if len(specs) == 1:
-            say(str(error))
-        return False
-    for action in plan.actions:
-        say(_words(action))
-    return True
+# --- the service ----------------------------------------------------------------------------------------------
 
 
-def _words(action: Action) -> str:
-    changes = ", ".join(f"{field}: {change['before']} -> {change['after']}" for field, change in action.changes.items())
-    return f"{action.action} {action.kind} {action.name}" + (f" ({changes})" if changes else "")
+def watch(state_dir: str, say: Say, ready: Callable[[], None]) -> NoReturn:
+    """Puts everything back, then what hangs on a link as soon as that is there again, and what is of a container as soon
+    as it starts, for ever. ``ready`` is called after the first."""
+    before: Ground = {}
+    last = ""
 
+    def complain(text: str) -> None:
+        nonlocal last
+        if text != last:  # links of others come and go all the time
+            say(text)
+        last = text
 
-def watch(state_dir: str, say: Say, ready: Callable[[], None] | None = None) -> NoReturn:
-    """Puts the endpoints of each container back as soon as it starts, for ever."""
-    for engine, name, _identity in engines.started(ready=ready, trouble=say):
-        try:
-            containers(state_dir, say, engine, name)
-        except UnderlayError as error:
-            say(f"{name or engine}: {error}")
+    with netlink.LinkEvents() as events:  # from before the first look, so that nothing is missed after it
+        with _told(complain):
+            before = put_back(state_dir, say, with_containers=False)
+        ready()
+        for engine, name, _identity in engines.started(trouble=say, beside=events.fileno()):
+            with _told(complain):
+                if engine is not None:
+                    containers(state_dir, say, engine, name)
+                    continue
+                gone = events.gone(_QUIET_S, _LONGEST_BURST_S)
+                with store.reading(state_dir) as kept:
+                    seen = observe.everything(kept)
+                networks = shaken(seen, before, gone)
+                # What is put back was looked at once more; of the others a change meanwhile is still to be heard of.
+                later = put_back(state_dir, say, networks) if networks else {}
+                before = {
+                    name: later.get(name, place) if name in networks else place for name, place in ground(seen).items()
+                }
+                last = ""
     raise AssertionError("the events of engines have no end")
+
+
+@contextmanager
+def _told(say: Say) -> Iterator[None]:
+    """What goes wrong is said, and does not end the service."""
+    try:
+        yield
+    except OtherVersion as error:
+        say(f"{error}. Nothing is put back: run the role or vlan_service again, which brings this service up to date")
+    except UnderlayError as error:
+        say(str(error))
+
+
+def _tell_systemd(text: str) -> None:
+    """What sd_notify(3) does."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+            to.sendto(text.encode(), "\0" + address[1:] if address[0] == "@" else address)
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
@@ -85,10 +269,13 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
 
 def main(arguments: Iterable[str]) -> int:
     """The command ``netops-underlay``."""
-    parser = argparse.ArgumentParser("netops-underlay", description="Puts endpoints on VLANs back.")
+    parser = argparse.ArgumentParser("netops-underlay", description="Puts networks and endpoints on VLANs back.")
     parser.add_argument("--state-dir", default=DEFAULT_STATE_DIR, help="where their store is (%(default)s)")
     parser.add_argument(
-        "what", choices=["containers", "watch"], help="those of all running containers; of each that starts"
+        "what",
+        choices=["restore", "watch"],
+        help="restore: all of them, once; watch: the same, then again whenever a link that they hang on is there anew or "
+        "a container starts",
     )
     options = parser.parse_args(list(arguments))
 
@@ -96,13 +283,24 @@ def main(arguments: Iterable[str]) -> int:
         sys.stderr.writelines([text, "\n"])
         sys.stderr.flush()
 
+    def ready() -> None:
+        say("all that could be is put back; listening to links and container engines")
+        _tell_systemd("READY=1")
+
     signal.signal(signal.SIGTERM, _stop)
     try:
         netlink.require()
-        if options.what == "watch":
-            watch(options.state_dir, say, ready=lambda: say("listening to the container engines"))
-        containers(options.state_dir, say)
     except UnderlayError as error:
         say(str(error))
-        return 1
-    return 0
+        return _EX_CONFIG
+    if options.what == "watch":
+        watch(options.state_dir, say, ready)
+    failed: list[str] = []
+
+    def note(text: str) -> None:
+        failed.append(text)
+        say(text)
+
+    with _told(note):
+        put_back(options.state_dir, say)
+    return 1 if failed else 0

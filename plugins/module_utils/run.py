@@ -283,7 +283,7 @@ def _endpoints_of(
         allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations),
     )
     # An endpoint whose process is gone waits, with its address held, until it is given another target.
-    there = [item for item in moving if item.place.kind == "netns" or more.space_of(item.place) is not None]
+    there = [item for item in moving if plan_endpoints.leads_on(more, more.endpoints[item.key])]
     plan, _outcomes = plan_endpoints.plan(
         more, [*leaving, *there], networks=change.networks, parents_to_come=change.parents_to_come, verb="change"
     )

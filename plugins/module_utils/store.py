@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, address_of
-from ansible_collections.netops.underlay.plugins.module_utils.errors import StoreError
+from ansible_collections.netops.underlay.plugins.module_utils.errors import OtherVersion, StoreBusy, StoreError
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
     ENDPOINT,
@@ -605,7 +605,7 @@ def _check_version(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(f"{path} is not a store of netops.underlay; move it away, or name another folder in state_dir")
     if version != SCHEMA_VERSION:
         age = "a newer" if version > SCHEMA_VERSION else "an older"
-        raise StoreError(
+        raise OtherVersion(
             f"the store {path} was written by {age} version of netops.underlay (schema {version}, this one knows "
             f"{SCHEMA_VERSION}); use that version for this host, nothing was changed"
         )
@@ -732,9 +732,10 @@ def _wait_for(descriptor: int, path: str, timeout: float, waiting: Waiting | Non
                 waiting = None
             if time.monotonic() >= give_up:
                 holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another run"
-                raise StoreError(
-                    f"{holder} has held {path} for the {timeout:g} s that lock_timeout allows; "
-                    "wait for it to end, or raise lock_timeout"
+                raise StoreBusy(
+                    holder,
+                    f"has held {path} for the {timeout:g} s that lock_timeout allows; "
+                    "wait for it to end, or raise lock_timeout",
                 ) from None
         time.sleep(_POLL_S)
 
