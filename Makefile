@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
+steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
 .PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build lab setup clean
 
@@ -58,6 +58,9 @@ test-kernel: setup ## the modules on a real kernel, in the lab
 
 test-docker: setup ## the same: every example of Docker's documentation, every mode, and real containers
 	tests/lab/run python -m pytest $(docker) $(ARGS)
+
+test-reboot: setup ## the host after real reboots, and its parents gone and back, in guests one after the other
+	tests/reboot/run $(ARGS)
 
 test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tests of the one file that uses it
 	PYTHONPATH="$(CURDIR)/.work/pyroute2-oldest" tests/lab/run python -m pytest tests/kernel/test_netlink.py \

@@ -7,6 +7,7 @@ The code is the very one that runs here, so the service never differs from the m
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -22,7 +23,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import Unde
 
 LIBRARY = "/usr/local/lib/netops-underlay"
 UNITS = "/etc/systemd/system"
-CONTAINERS_UNIT = "netops-underlay-containers.service"
+UNIT = "netops-underlay.service"
+DIGESTS = "SHA256SUMS"
 
 _PACKAGE, _dot, _FIRST = restore.__name__.rpartition(".")
 _IMPORTED = re.compile(rf"^\s*from {re.escape(_PACKAGE)}(?:\.(\w+))? import (\([^)]*\)|[^\n]*)", re.MULTILINE)
@@ -38,16 +40,23 @@ from {package}.restore import main
 sys.exit(main(sys.argv[1:]))
 """
 
-_CONTAINERS_SERVICE = """\
+# Ordered after what configures the network, and waits for none of it: a link that comes later is heard of. Started once all
+# that can be is put back, so what is ordered after it finds its namespaces.
+_SERVICE = """\
 # Part of netops.underlay; written by its module vlan_service.
 [Unit]
-Description=Puts containers back on their VLANs when they start
-After=docker.service podman.service network.target
+Description=Networks and endpoints on VLANs
+After=network.target
+RequiresMountsFor={library} {state_dir}
 
 [Service]
+Type=notify
 ExecStart={library}/netops-underlay --state-dir {state_dir} watch
+TimeoutStartSec=300
 Restart=always
 RestartSec=2
+# Without its libraries it would fail again.
+RestartPreventExitStatus=78
 
 [Install]
 WantedBy=multi-user.target
@@ -69,8 +78,17 @@ def files(python: str, state_dir: str) -> list[File]:
     found = [File(f"{folder}/{name}.py", source) for name, source in sorted(_sources().items())]
     command = _COMMAND.format(python=python, library=LIBRARY, package=_PACKAGE)
     found.append(File(f"{LIBRARY}/netops-underlay", command, 0o755))
-    service = _CONTAINERS_SERVICE.format(library=LIBRARY, state_dir=state_dir)
-    return [*found, File(f"{UNITS}/{CONTAINERS_UNIT}", service)]
+    found.append(File(f"{UNITS}/{UNIT}", _SERVICE.format(library=LIBRARY, state_dir=state_dir)))
+    return [*found, File(f"{LIBRARY}/{DIGESTS}", "".join(f"{_digest(file.content)}  {file.path}\n" for file in found))]
+
+
+def digest(wanted: list[File]) -> str:
+    """One number for all files: the same where they are the same."""
+    return _digest(next(file.content for file in wanted if os.path.basename(file.path) == DIGESTS))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sources() -> dict[str, str]:
@@ -173,7 +191,7 @@ def there() -> list[str]:
 
     :raises UnderlayError: where a link stands in its place
     """
-    unit = f"{UNITS}/{CONTAINERS_UNIT}"
+    unit = f"{UNITS}/{UNIT}"
     _check_no_link((LIBRARY, unit))
     return [path for path in (LIBRARY, unit) if os.path.lexists(path)]
 

@@ -539,14 +539,14 @@ def service(module: Any) -> Result:
         install.put_files(changed, strays)
     before = dict.fromkeys(strays, "of another version")
     after = dict.fromkeys((file.path for file in changed), "of this version")
-    return _service_result(before, after, [*after, *strays])
+    return {**_service_result(before, after, [*after, *strays]), "digest": install.digest(wanted)}
 
 
 def _service_result(before: Result, after: Result, files: list[str]) -> Result:
     return {
         "changed": bool(files),
         "files": files,
-        "unit": install.CONTAINERS_UNIT,
+        "unit": install.UNIT,
         "diff": result.diff(before, after),
     }
 

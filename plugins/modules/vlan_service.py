@@ -6,16 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vlan_service
-short_description: Install what puts containers back on their VLANs
+short_description: Install what puts networks and endpoints back after a reboot
 version_added: 0.1.0
 author:
   - netops.underlay contributors (@netops-underlay)
 description:
-  - Installs a service that listens to Docker and Podman and puts the endpoints of a container back as soon as it starts, with
-    the same addresses, without a run of Ansible. M(netops.underlay.vlan_endpoint) with O(netops.underlay.vlan_endpoint#module:container)
-    says what they are.
+  - Installs a service that puts sub-interfaces, namespaces, links, addresses, routes and names back from the store, with the
+    same addresses, without a run of Ansible. It does so when the host boots, when a parent link that was gone is there again,
+    and when a container of Docker or Podman starts.
+  - What hangs on a link that is not there waits for it, and keeps nothing else waiting. An endpoint by
+    O(netops.underlay.vlan_endpoint#module:pid) waits for a task that gives it its new process; its address is held.
   - The service is this collection's own code, copied to C(/usr/local/lib/netops-underlay), and the unit
-    C(netops-underlay-containers.service) of systemd. It runs with the Python that runs this module. To enable and start it is left to
+    C(netops-underlay.service) of systemd. It runs with the Python that runs this module. To enable and start it is left to
     M(ansible.builtin.systemd_service), see the examples; the role P(netops.underlay.vlan_map#role) does all of it.
 extends_documentation_fragment:
   - netops.underlay.underlay
@@ -56,12 +58,17 @@ files:
   returned: success
   type: list
   elements: str
-  sample: [/etc/systemd/system/netops-underlay-containers.service]
+  sample: [/etc/systemd/system/netops-underlay.service]
+digest:
+  description: SHA-256 over the SHA-256 of each file, which lie beside them in C(SHA256SUMS), as B(sha256sum --check) reads it.
+  returned: O(state=present)
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 unit:
   description: The unit of systemd.
   returned: success
   type: str
-  sample: netops-underlay-containers.service
+  sample: netops-underlay.service
 """
 
 from ansible.module_utils.basic import AnsibleModule

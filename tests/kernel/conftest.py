@@ -203,7 +203,7 @@ GATEWAYS = {10: "172.16.80.1/24", 20: "172.16.50.1/22", 30: "10.1.100.1/16"}
 def build_trunk() -> None:
     batch(
         "netns add switch\nnetns add router\n"
-        "link add eth0 type veth peer name port1 netns switch\n"
+        "link add eth0 address 02:00:00:00:00:fe type veth peer name port1 netns switch\n"
         "link add uplink netns router type veth peer name port2 netns switch\n"
         "link set eth0 up\n"
         "addr add 192.168.1.250/24 dev eth0\n"

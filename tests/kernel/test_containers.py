@@ -167,7 +167,7 @@ def test_none_leaves_a_container_its_loopback(host: Host, which: str, request: p
 def service(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The installed service, started as its unit starts it; where its words go to."""
     result = host.run("vlan_service")
-    assert result["unit"] == "netops-underlay-containers.service"
+    assert result["unit"] == "netops-underlay.service"
     assert not host.run("vlan_service")["changed"]
     unit = Path("/etc/systemd/system", result["unit"]).read_text()
     (command,) = [line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart=")]
