@@ -52,7 +52,7 @@ def test_first_boot(tell: Callable[[str, int], None]) -> None:
         process.kill()
     tell("endpoints before the boots", len(told(host)))
     for path in KEPT:
-        command("cp", "--archive", "--parents", path, str(DISK))
+        copied(path, f"{DISK}{path}")
 
 
 def test_everything_is_back_after_a_reboot(tmp_path: Path, tell: Callable[[str, int], None]) -> None:
@@ -128,8 +128,7 @@ def test_a_boot_into_older_code_leaves_the_store_alone(tmp_path: Path) -> None:
 def started(tmp_path: Path, *hardware: Callable[[], None]) -> Iterator[tuple[Host, Run]]:
     """A boot: the disk as it was left, the cards, and systemd with the unit that is enabled."""
     for path in KEPT:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        command("cp", "--archive", f"{DISK}{path}", path)
+        copied(f"{DISK}{path}", path)
     command("sha256sum", "--check", "--quiet", "/usr/local/lib/netops-underlay/SHA256SUMS")
     wants = Path("/etc/systemd/system/multi-user.target.wants")
     wants.mkdir(exist_ok=True)
@@ -151,6 +150,11 @@ def started(tmp_path: Path, *hardware: Callable[[], None]) -> Iterator[tuple[Hos
         part()
     with systemd.booted(tmp_path) as run:
         yield Host(DISK / "state"), run
+
+
+def copied(path: str, to: str) -> None:
+    Path(to).parent.mkdir(parents=True, exist_ok=True)
+    command("cp", "--archive", path, to)
 
 
 def facts(host: Host) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import observe, restore
 
+from . import looks
 from .conftest import Host, batch, ip, writes_counted
 
 NETWORKS = [
@@ -58,6 +59,11 @@ def process() -> Iterator[str]:
         running.kill()
 
 
+def add_cards() -> None:
+    for number, name in enumerate(("eth1", "byhand")):
+        batch(f"link add {name} address 02:00:00:00:01:0{number} type dummy\nlink set {name} up\n")
+
+
 def restored(host: Host, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
     """What the command returns and says."""
     capsys.readouterr()
@@ -94,6 +100,11 @@ def picture(host: Host) -> dict[str, Any]:
     return found
 
 
+def links_of(process: str) -> list[str]:
+    with looks.inside(f"/proc/{process}/ns/net"):
+        return [link["ifname"] for link in ip("link")]
+
+
 def told(host: Host) -> dict[str, dict[str, Any]]:
     """What the module says of the endpoints of ENDPOINTS, but for the MAC address of a dummy."""
     found = host.run("vlan_endpoint_info")["endpoints"]
@@ -127,14 +138,14 @@ def test_everything_comes_back(
     assert "repair parent eth0.20" in said and "create namespace web1" in said and "repair endpoint front/web1" in said
 
     # The process with that number may be another one by now: its namespace is none of ours.
-    assert [line["ifname"] for line in ip("link", netns=f"/proc/{process}/ns/net")] == ["lo"]
+    assert links_of(process) == ["lo"]
     assert (
         f"endpoint 'proc' of network 'front' waits for pid {process}, which is not there; its address is held" in said
     )
     held = host.run("vlan_ipam_info", network="front", owner="proc")["addresses"]
     assert [row["kind"] for row in held] == ["endpoint", "endpoint"]
     host.network("front", mtu=1450)
-    assert [line["ifname"] for line in ip("link", netns=f"/proc/{process}/ns/net")] == ["lo"]
+    assert links_of(process) == ["lo"]
 
     with writes_counted() as writes:
         code, said = restored(host, capsys)
@@ -145,7 +156,7 @@ def test_everything_comes_back(
 def test_what_cannot_come_back_yet_waits_and_keeps_nothing_from_it(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batch("link add eth1 type dummy\nlink add byhand type dummy\nlink set eth1 up\nlink set byhand up\n")
+    add_cards()
     one = {"ipam_config": [{"subnet": "192.0.2.0/24"}]}
     more = [
         {"name": "later", "parent": "eth1.7", "ipam_config": [{"subnet": "198.51.100.0/24"}]},
@@ -170,8 +181,8 @@ def test_what_cannot_come_back_yet_waits_and_keeps_nothing_from_it(
     assert host.pings("web1", "172.16.50.1") and host.addresses("eth0", "db") == ["10.1.0.2/16"]
     assert not {"l3", "later", "hand", "x"} & host.namespaces()
 
-    batch("addr del 192.0.2.77/24 dev eth0\nlink add eth1 type dummy\nlink add byhand type dummy\n")
-    batch("link set eth1 up\nlink set byhand up\n")
+    batch("addr del 192.0.2.77/24 dev eth0\n")
+    add_cards()
     code, said = restored(host, capsys)
     assert picture(host) == before
     assert not [line for line in said if "waits" in line]
