@@ -27,6 +27,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     plan_addresses,
     plan_endpoints,
     plan_networks,
+    pythons,
     result,
     spec,
     store,
@@ -76,6 +77,7 @@ Result = dict[str, Any]
 
 def run(module: Any, work: Callable[[Any], Result]) -> None:
     """Runs one module; whatever goes wrong becomes an error that a user can act on."""
+    told = {"interpreter": sys.executable} if pythons.moved() else {}
     try:
         _check_ground()
         with without_collector():
@@ -84,19 +86,21 @@ def run(module: Any, work: Callable[[Any], Result]) -> None:
         module.fail_json(
             msg=f"{error}\nWhat could be done is done (see 'done'); run the task again when the cause is mended",
             done=list(error.done),
+            **told,
         )
     except UnderlayError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **told)
     except Exception as error:  # pylint: disable=broad-except
         module.fail_json(
             msg=f"netops.underlay met something that it does not know how to handle ({type(error).__name__}: {error}); "
             "this is a bug of ours, please report it with the output of -vvv",
             exception=traceback.format_exc(),
+            **told,
         )
     else:
         for warning in outcome.pop("warnings", ()):
             module.warn(warning)
-        module.exit_json(**outcome)
+        module.exit_json(**outcome, **told)
 
 
 @contextlib.contextmanager
@@ -114,14 +118,22 @@ def without_collector() -> Iterator[None]:
 
 def _check_ground() -> None:
     """Libraries and rights, before anything is read."""
+    try:
+        _check_libraries()
+    except UnderlayError:
+        pythons.move()
+        raise
+    if os.geteuid() != 0:
+        raise UnderlayError("networks can be seen and changed by root only; set become to true for this task")
+
+
+def _check_libraries() -> None:
     netlink.require()
     if not spec.NETADDR:
         raise UnderlayError(
             f"netaddr is missing for {sys.executable}. Install it with `apt install python3-netaddr` (Debian and Ubuntu, "
             f"for the system's Python) or `{sys.executable} -m pip install netaddr`."
         )
-    if os.geteuid() != 0:
-        raise UnderlayError("networks can be seen and changed by root only; set become to true for this task")
 
 
 @contextlib.contextmanager

@@ -289,6 +289,11 @@ done:
   returned: failure in the middle of the work
   type: list
   elements: str
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

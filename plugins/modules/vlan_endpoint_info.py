@@ -64,6 +64,11 @@ endpoints:
       sysctls: {}
       hosts_file: /etc/netns/web1/hosts
       state: attached
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

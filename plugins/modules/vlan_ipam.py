@@ -168,6 +168,11 @@ actions:
   elements: dict
   sample:
     - {action: allocate, kind: address, name: 192.168.20.2, changes: {owner: {before: null, after: vm-12}}}
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -135,6 +135,11 @@ findings:
       where: netns web1
       reason: its namespace is gone
       dead: true
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

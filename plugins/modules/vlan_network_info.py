@@ -124,6 +124,11 @@ settings:
       - base: 10.200.0.0/16
         size: 24
     history_days: 90
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule

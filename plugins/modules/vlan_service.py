@@ -69,6 +69,11 @@ unit:
   returned: success
   type: str
   sample: netops-underlay.service
+interpreter:
+  description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
+  returned: when the module found another Python by itself
+  type: str
+  sample: /usr/bin/python3
 """
 
 from ansible.module_utils.basic import AnsibleModule
