@@ -70,13 +70,15 @@ def test_one_file_knows_sql():
     assert importers("sqlite3") == {"store"}
 
 
-def test_one_file_runs_commands_and_knows_nothing_of_networks():
-    assert importers("subprocess") == {"engines"}
-    assert GRAPH["engines"] == set()
+def test_what_runs_commands_knows_nothing_of_networks():
+    assert importers("subprocess") == {"engines", "pythons"}
+    assert GRAPH["engines"] == GRAPH["pythons"] == set()
 
 
-def test_nothing_below_the_modules_knows_ansible():
-    assert importers("ansible") == set()
+def test_nothing_below_the_modules_knows_ansible_but_how_to_respawn():
+    assert importers("ansible") == {"pythons"}
+    of_ansible = {full.rpartition(".")[0] for full in imported(UTILS["pythons"]) if full.startswith("ansible.")}
+    assert of_ansible == {"ansible.module_utils.common.respawn"}
 
 
 @pytest.mark.parametrize("path", sorted((PLUGINS / "plugin_utils").glob("*.py")), ids=lambda path: path.stem)
