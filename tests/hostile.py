@@ -377,7 +377,7 @@ class Guard:
         if event == "open":
             writes = isinstance(arguments[2], int) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         elif event == "sqlite3.connect":
-            writes = arguments[0] != ":memory:"
+            writes = os.fsdecode(arguments[0]) != ":memory:"  # bytes in Python 3.9
         if writes and not self._is_allowed(arguments[0]):
             self.stray.append(f"{event} {arguments}")
             raise PermissionError(1, f"{event} {arguments}")

@@ -20,6 +20,8 @@ requirements:
   - netaddr
 notes:
   - Needs root on the host, so C(become=true).
+  - Where the Python that Ansible chose lacks the libraries, but that of the role's virtual environment, V(/usr/bin/python3) or
+    V(/usr/libexec/platform-python) has them, the module runs under that one, and the result says so in C(interpreter).
   - The host is a Linux host whose kernel has the modules C(8021q), C(dummy), C(ipvlan) and C(macvlan), as far as they are used.
 """
 

@@ -34,6 +34,7 @@ from .builders import network, subnet
 
 SEED = 20261125
 KILLS = 200
+F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python's module fcntl has it from 3.10 on
 QUICK = network("quick", subnet("10.0.0.0/24"), subnet("2001:db8::/120"), parent="p")
 REST = replace(network("rest", subnet("10.1.0.0/25"), subnet("2001:db8:1::/120"), parent="p"), cooldown=1)
 BASES = {("quick", 4): "10.0.0.0", ("rest", 4): "10.1.0.0", ("quick", 6): "2001:db8::", ("rest", 6): "2001:db8:1::"}
@@ -84,7 +85,7 @@ def keep_running(state_dir: str, seed: int, writer: int) -> None:
 def start(work: Callable[[int], None]) -> tuple[int, int]:
     """A process that has begun ``work`` with the end of a pipe to write to; its id and the end to read from."""
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 1 << 20)
     child = os.fork()
     if child == 0:
         try:
