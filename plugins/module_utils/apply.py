@@ -75,7 +75,11 @@ def apply(
     for phase in PHASES:
         steps = [step for step in plan.kernel if isinstance(step, phase) and step.item not in run.failed]
         if steps:
-            _HANDLERS[phase](run, steps)
+            try:
+                _HANDLERS[phase](run, steps)
+            except UnderlayError as error:  # what all of them need: a socket, or a list of what there is
+                for step in steps:
+                    run.note(step.item, error, _WORDS[phase])
     undone = {*run.failed, WHOLE_RUN} if run.failed else set()
     store.write([_settled(run, step) for step in plan.after if step.item not in undone])
     if run.failed:
@@ -158,6 +162,9 @@ def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
     for step in steps:
         words = f"remove namespace '{step.target.value}'"
         try:
+            if run.spaces.get(step.target) is None:
+                netlink.remove_leftover(step.target.value)
+                continue
             with _opened(run, step.target) as descriptor:
                 # Somebody may have moved in since it was looked at.
                 inode = netlink.namespace_id(descriptor)[1]
@@ -253,6 +260,10 @@ def _make_parents(run: _Run, steps: Sequence[MakeParent]) -> None:
             if run.note(step.item, _explained(answer, step.parent.kind), f"make parent '{step.parent.name}'")
         ]
         indexes = {link.name: link.index for link in channel.links()}
+        there = [step for step in made if working_name(parent_mark(step.parent.name)) in indexes]
+        for step in made:
+            if step not in there:
+                run.note(step.item, UnderlayError("it is gone again"), f"name and raise parent '{step.parent.name}'")
         changes = [
             netlink.ChangeLink(
                 indexes[working_name(parent_mark(step.parent.name))],
@@ -260,9 +271,9 @@ def _make_parents(run: _Run, steps: Sequence[MakeParent]) -> None:
                 alias=parent_mark(step.parent.name),
                 up=True if step.up else None,
             )
-            for step in made
+            for step in there
         ]
-        for step, answer in zip(made, channel.send(changes)):
+        for step, answer in zip(there, channel.send(changes)):
             run.note(step.item, answer, f"name and raise parent '{step.parent.name}'")
 
 
@@ -469,4 +480,18 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     SetUp: _set_up,
     PutNames: _put_names,
     RemoveNames: _remove_names,
+}
+
+# What an item hears if all of a phase fail alike.
+_WORDS = {
+    CheckGone: "look once more for its namespace",
+    RemoveLink: "remove its link",
+    RemoveNamespace: "remove its namespace",
+    MakeParent: "make its parent",
+    ChangeParent: "change its parent",
+    MakeNamespace: "make its namespace",
+    MakeLink: "make its link",
+    SetUp: "set up its link",
+    PutNames: "write its names",
+    RemoveNames: "take its names away",
 }

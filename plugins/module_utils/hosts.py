@@ -8,6 +8,7 @@ change. Outside of our block nothing is ever changed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -45,12 +46,13 @@ recorder: Callable[[str, object], None] | None = None
 @dataclass(frozen=True)
 class HostsFile:
     """A hosts file as seen: ``text`` None where there is none, then with the ``missing`` folders on the way to it;
-    ``problem`` why it cannot be used."""
+    ``problem`` why it cannot be used; ``leftover``: a run that was killed while it made it left another file beside."""
 
     path: str
     text: str | None = None
     problem: str | None = None
     missing: tuple[str, ...] = ()
+    leftover: bool = False
 
     @property
     def block(self) -> str:
@@ -61,6 +63,12 @@ class HostsFile:
 def path_for(netns: str) -> str:
     """The hosts file of a named namespace."""
     return f"{NETNS_ETC}/{netns}/hosts"
+
+
+def netns_of(path: str) -> str | None:
+    """The namespace whose hosts file this is; None if it is none's."""
+    folder, name = os.path.split(path)
+    return os.path.basename(folder) if name == "hosts" and os.path.dirname(folder) == NETNS_ETC else None
 
 
 def folders_of(path: str) -> tuple[str, ...]:
@@ -136,9 +144,14 @@ def read(path: str) -> HostsFile:
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
             return HostsFile(path, problem=f"{path} is not a hosts file; move it away")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return HostsFile(path, _text(file.read()))
+            return HostsFile(path, _text(file.read()), leftover=os.path.lexists(_beside(path)))
     finally:
         os.close(descriptor)
+
+
+def _beside(path: str) -> str:
+    """Where a file is written before it gets its name."""
+    return os.path.join(os.path.dirname(path), ".hosts.netops-underlay")
 
 
 def _text(data: bytes) -> str:
@@ -169,6 +182,9 @@ def put_block(path: str, block: str) -> None:
         raise UnderlayError(file.problem)
     if file.text is None:
         return
+    if file.leftover:
+        _record("remove_hosts", _beside(path))
+        _unlink(_beside(path))
     text = with_block(file.text, block)
     if text != file.text:
         _record("write_hosts", (path, block))
@@ -176,15 +192,23 @@ def put_block(path: str, block: str) -> None:
 
 
 def _overwrite(path: str, before: str, after: str) -> None:
+    """What a kill leaves in the middle is put right by the next run: of a block that is cut off we know what was ours. Where
+    others have lines after our block, a file that gets shorter ends with empty lines for a moment."""
     old, new = (text.encode(errors="surrogateescape") for text in (before, after))
+    length = len(new)
+    block_is_last = any(match.end() == len(before) for match in _BLOCK.finditer(before))
+    if not block_is_last:
+        new = new.ljust(len(old), b"\n")
     same = next((at for at in range(0, len(new), _CHUNK) if old[at : at + _CHUNK] != new[at : at + _CHUNK]), len(new))
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            if block_is_last and length < len(old):
+                os.ftruncate(descriptor, length)
             place = same
             while place < len(new):
                 place += os.pwrite(descriptor, new[place:], place)
-            os.ftruncate(descriptor, len(new))
+            os.ftruncate(descriptor, length)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -198,12 +222,11 @@ def make_file(path: str, text: str) -> None:
     """
     _record("make_hosts", path)
     folder = os.path.dirname(path)
-    beside = os.path.join(folder, ".hosts.netops-underlay")
+    beside = _beside(path)
     try:
         _check_folder(path)
         os.makedirs(folder, mode=0o755, exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.unlink(beside)
+        _unlink(beside)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
@@ -228,14 +251,23 @@ def remove_file(path: str, made: str, folders: Iterable[str]) -> None:
         return
     _record("remove_hosts", path)
     try:
-        for leftover in (path, os.path.join(os.path.dirname(path), ".hosts.netops-underlay")):
-            with suppress(FileNotFoundError):
-                os.unlink(leftover)
+        _unlink(path)
+        _unlink(_beside(path))
     except OSError as error:
         raise UnderlayError(f"{path} cannot be removed: {error.strerror}") from error
     for folder in folders:
-        with suppress(OSError):  # somebody else keeps something there
+        try:
             os.rmdir(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # somebody else keeps something there
+                return
+            if error.errno != errno.ENOENT:
+                raise UnderlayError(f"{folder} cannot be removed: {error.strerror}") from error
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _record(verb: str, request: object) -> None:

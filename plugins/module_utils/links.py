@@ -215,7 +215,8 @@ def _compare_family(found: Differences, wanted: Wanted, space: Space, link: Link
         missing = (address, prefixlen) not in now
         before = next((f"{old}/{length}" for old, length in off), None if missing else f"{address}/{prefixlen}")
         found.compare(f"ipv{family}_address", before, f"{address}/{prefixlen}")
-        if missing or (bounced and family == 6):
+        # With an address that goes, the kernel takes those that came after it in its subnet.
+        if missing or off or (bounced and family == 6):
             on.append((address, prefixlen))
     _add(found.written, "addresses_off", off)
     _add(found.written, "addresses", on)

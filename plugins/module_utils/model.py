@@ -31,7 +31,8 @@ class Network:
 
     ``parent`` is the link that the endpoints hang on: the one asked for, or the dummy of an isolated network;
     ``asked_parent`` is what was asked for (None: isolated); ``mtu`` None follows the parent; ``cooldown`` is how many seconds
-    a released address rests; ``vlan_protocol`` is that of a sub-interface that is made for it.
+    a released address rests; ``vlan_protocol`` is that of a sub-interface that is made for it. ``pending``: a run began to
+    change it, and has not brought all its endpoints after it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Network:
     labels: Mapping[str, str] = field(default_factory=dict)
     cooldown: int = 0
     vlan_protocol: str = DEFAULT_VLAN_PROTOCOL
+    pending: bool = False
 
     @property
     def driver(self) -> Driver:

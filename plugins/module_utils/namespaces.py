@@ -211,6 +211,12 @@ def _make_mount_point(path: str, name: str) -> None:
             raise UnderlayError(f"namespace {name!r} exists already") from None
 
 
+def is_leftover(name: str) -> bool:
+    """Whether of a namespace that was being made or removed only the empty file is there."""
+    path = named_path(name)
+    return os.path.lexists(path) and _is_leftover(path)
+
+
 def _is_leftover(path: str) -> bool:
     """Whether it is an empty file and no mount point (a mounted namespace is on another device, nsfs)."""
     status = os.lstat(path)

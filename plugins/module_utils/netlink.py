@@ -136,10 +136,12 @@ class MissingLibrary(UnderlayError):
 
 
 class NetlinkError(UnderlayError):
-    """The kernel refused: ``errno``, and its own words (extended ack) or '' in ``kernel_message``."""
+    """The kernel refused: ``errno``, and its own words (extended ack) or '' in ``kernel_message``; ``doing`` is what it was
+    asked for, where that does not go without saying."""
 
-    def __init__(self, number: int, kernel_message: str = "") -> None:
-        super().__init__(os.strerror(number) + (f" ({kernel_message})" if kernel_message else ""))
+    def __init__(self, number: int, kernel_message: str = "", doing: str = "") -> None:
+        words = os.strerror(number) + (f" ({kernel_message})" if kernel_message else "")
+        super().__init__(f"{doing}: {words}" if doing else words)
         self.errno = number
         self.kernel_message = kernel_message
 
@@ -597,6 +599,9 @@ def _question_like(name: str) -> bytes:
     return bytes(_message(_LinkMessage(), rtnl.RTM_GETLINK, 0, {}, attributes))
 
 
+_DUMPED = {18: "links", 22: "addresses", 26: "routes"}  # linux/rtnetlink.h
+
+
 # ---- the socket
 
 
@@ -610,8 +615,12 @@ class Channel:
 
     def __init__(self, netns_fd: int | None = None) -> None:
         require()
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
         with namespaces.inside(netns_fd):
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+            try:
+                self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+            except OSError as error:
+                raise NetlinkError(error.errno or errno.EIO, doing="open a netlink socket") from error
         self._sequence = 0
         self._most_requests = _prepare(self._socket) // _ACK_BYTES
 
@@ -764,11 +773,15 @@ class Channel:
 
     def _dump(self, request: bytes) -> list[bytes]:
         """The messages of a dump, without their headers, asked for again while changes interrupt it."""
-        for _try in range(DUMP_TRIES):
-            payloads = self._dump_once(request)
-            if payloads is not None:
-                return payloads
-        raise NetlinkError(errno.EINTR, f"changes interrupted each of {DUMP_TRIES} attempts to read")
+        doing = f"list the {_DUMPED[_HEADER.unpack_from(request)[1]]} there"
+        try:
+            for _try in range(DUMP_TRIES):
+                payloads = self._dump_once(request)
+                if payloads is not None:
+                    return payloads
+        except NetlinkError as error:
+            raise NetlinkError(error.errno, error.kernel_message, doing) from error
+        raise NetlinkError(errno.EINTR, f"changes interrupted each of {DUMP_TRIES} attempts to read", doing)
 
     def _dump_once(self, request: bytes) -> list[bytes] | None:
         """None where the kernel says that the dump does not show one moment, or part of it was lost."""
@@ -915,6 +928,13 @@ def remove_namespace(name: str) -> None:
     """Take the name away; the namespace goes with its last process or descriptor. Gone before is no error."""
     _record("remove_namespace", name)
     namespaces.remove(name)
+
+
+def remove_leftover(name: str) -> None:
+    """Take away the empty file that a kill left of a name; nothing else that is there."""
+    if namespaces.is_leftover(name):
+        _record("remove_namespace", name)
+        namespaces.remove(name)
 
 
 def write_sysctl(proc: int, netns_fd: int | None, values: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -118,6 +118,7 @@ class Observed:
     since the epoch. ``engine_of`` says which engine has a container for which none was named, ``containers`` what the
     engines tell of it. ``hosts`` are the hosts files of the targets that this run is about, ``hosts_base`` the host's own
     and ``made_files`` those that we made; ``sysctls`` are by endpoint, those that the kernel does not tell with a link.
+    ``abandoned`` are targets without any endpoint whose namespace or hosts file we made: runs that were broken off left them.
     """
 
     networks: Mapping[str, Network]
@@ -144,6 +145,7 @@ class Observed:
     hosts_base: str = ""
     made_files: Mapping[str, MadeFile] = field(default_factory=dict)
     sysctls: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+    abandoned: frozenset[Target] = frozenset()
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
@@ -206,6 +208,9 @@ def for_endpoints(
         row for key, row in seen.endpoints.items() if row.target == HOST and key[0] in names and row not in concerned
     ]
     targets = {row.target for row in concerned} | {spec.target for spec in specs if spec.target is not None}
+    made_files = store.made_files()
+    abandoned = _abandoned(seen, made_files)
+    targets |= abandoned
     engine_of, containers, no_container = _containers(targets)
     targets = {engine_of.get(target, target) for target in targets}
     spaces, unreachable = _spaces(targets, containers)
@@ -233,7 +238,7 @@ def for_endpoints(
         engine_of=engine_of,
         containers=containers,
         hosts=_hosts(targets | {row.target for row in unfinished}, [*concerned, *unfinished], containers),
-        made_files=store.made_files(),
+        made_files=made_files,
         hosts_base=hosts.read(hosts.HOSTS).text or "",
         settings=settings,
         sysctls=_sysctls(seen.endpoints, specs, spaces, engine_of),
@@ -241,8 +246,14 @@ def for_endpoints(
         unreachable=unreachable,
         former=former,
         children=seen.children if seen.children is not None else _children_if_first(seen, specs),
-        busy=_busy(seen, going),
+        busy=_busy(seen, {seen.endpoints[key].target for key in going if key in seen.endpoints} | abandoned),
+        abandoned=abandoned,
     )
+
+
+def _abandoned(seen: Observed, made_files: Mapping[str, MadeFile]) -> frozenset[Target]:
+    names = {*seen.namespaces, *filter(None, map(hosts.netns_of, made_files))}
+    return frozenset({Target("netns", name) for name in names} - {row.target for row in seen.endpoints.values()})
 
 
 def for_addresses(store: Store, specs: Sequence[AddressSpec]) -> Observed:
@@ -275,7 +286,7 @@ def for_audit(store: Store) -> Observed:
         except UnderlayError:
             continue  # gone meanwhile
         try:
-            with netlink.Channel(descriptor) as channel:
+            with _looking_at(namespace.words), netlink.Channel(descriptor) as channel:
                 links = tuple(channel.links())
                 cookie = channel.cookie
                 alive.add(cookie)
@@ -330,8 +341,20 @@ def everything(store: Store) -> Observed:
 # --- the host -------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _looking_at(words: str) -> Iterator[None]:
+    """What the kernel refuses is told with the place."""
+    try:
+        yield
+    except netlink.NetlinkError as error:
+        raise UnderlayError(f"{words} cannot be looked at: {error}; run the task again") from error
+
+
+_THIS_HOST = "the host's own namespace"
+
+
 def _base(store: Store, addresses: bool = False) -> Observed:
-    with netlink.Channel() as channel:
+    with _looking_at(_THIS_HOST), netlink.Channel() as channel:
         links = tuple(channel.links())
         own = tuple(channel.addresses()) if addresses else ()
         routes = tuple(channel.routes()) if addresses else ()
@@ -363,7 +386,7 @@ def _machine_id() -> str:
 def _used_elsewhere(host: Host) -> tuple[IPNetwork, ...]:
     """What a subnet from the default pools must not overlap: where the host has routes, in whatever table, and its name
     servers."""
-    with netlink.Channel() as channel:
+    with _looking_at(_THIS_HOST), netlink.Channel() as channel:
         routes = channel.routes(every_table=True)
     used = [ipaddress.ip_network(route.destination) for route in routes if route.destination != "default"]
     used += [
@@ -416,7 +439,7 @@ def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[Span]:
 def _missing_drivers() -> frozenset[str]:
     """The link kinds that networks are made of and that this kernel neither has nor can load."""
     kinds = {*(driver.kind for driver in DRIVERS.values()), "vlan", "dummy"}
-    with netlink.Channel() as channel:
+    with _looking_at(_THIS_HOST), netlink.Channel() as channel:
         return frozenset(kind for kind in kinds if not channel.knows(kind))
 
 
@@ -531,7 +554,7 @@ def _spaces(
         try:
             identity = netlink.namespace_id(descriptor)
             if identity not in by_identity:
-                with netlink.Channel(descriptor) as channel:
+                with _looking_at(str(target)), netlink.Channel(descriptor) as channel:
                     by_identity[identity] = read_space(channel, identity, path)
         finally:
             os.close(descriptor)
@@ -569,7 +592,7 @@ def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boo
     found = {}
     for namespace in netlink.every_namespace().values():
         for key in lost.get(_cookie_at(namespace.path), ()):
-            found[key] = Target("netns_path", namespace.path)
+            found[key] = _target_at(namespace.path)
     return found
 
 
@@ -584,9 +607,8 @@ def _cookie_at(path: str) -> int | None:
         os.close(descriptor)
 
 
-def _busy(seen: Observed, going: Iterable[Key]) -> frozenset[int]:
+def _busy(seen: Observed, targets: Iterable[Target]) -> frozenset[int]:
     """Inodes of the namespaces that processes are in; looked for only if a namespace of ours may have to go."""
-    targets = {seen.endpoints[key].target for key in going if key in seen.endpoints}
     if not any(target.kind == "netns" and target.value in seen.namespaces for target in targets):
         return frozenset()
     return netlink.occupied_namespaces()
@@ -620,14 +642,14 @@ def _children(seen: Observed) -> dict[int, tuple[Child, ...]]:
     try:
         for identity, namespace in netlink.every_namespace().items():
             if identity == seen.host.space.identity:
-                _add_children(found, seen.host.space.links, None, "the host's own namespace")
+                _add_children(found, seen.host.space.links, None, _THIS_HOST)
                 continue
             try:
                 descriptor = netlink.open_namespace(namespace.path)
             except UnderlayError:
                 continue  # gone meanwhile, and its links with it
             try:
-                with netlink.Channel(descriptor) as channel:
+                with _looking_at(namespace.words), netlink.Channel(descriptor) as channel:
                     links = [link for link in channel.links() if link.kind in _ON_A_PARENT]
                     number = channel.nsid(own) if links else None
             finally:

@@ -31,6 +31,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Target,
     allocated,
     endpoint_mark,
+    endpoint_of_mark,
     endpoint_words,
     released,
     working_name,
@@ -38,6 +39,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    WHOLE_RUN,
     Drop,
     KernelStep,
     MakeNamespace,
@@ -169,7 +171,10 @@ def plan(
     if work.refused:
         raise Refused(text for _position, text in sorted(work.refused))
     for item, row in work.left:
-        _vacate(work, item, row)
+        _vacate(work, item, row.target)
+    for target in sorted(seen.abandoned, key=str):
+        if not _holds_ours(work, target):
+            _vacate(work, str(target), target)
     before, after = _handed_over(work.before, work.after)
     return Plan(tuple(work.actions), before, tuple(work.kernel), after, tuple(work.warnings)) + known, work.outcomes
 
@@ -291,6 +296,8 @@ def _leave(work: _Work, item: str, key: Key, keep: bool = False) -> None:
 def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) -> None:
     """Plans to take the endpoint's link away, wherever it now is (``but`` not there)."""
     for target in {row.target, work.seen.former.get(row.key, row.target)} - {but}:
+        if but is not None and _same_place(work, target, but):
+            continue
         space = work.seen.space_of(target)
         link = space and _own_link(space, row.key)
         if link:
@@ -337,16 +344,26 @@ def _release(work: _Work, item: str, allocation: Allocation) -> None:
     work.actions.append(released(allocation))
 
 
-def _vacate(work: _Work, item: str, row: Endpoint) -> None:
+def _holds_ours(work: _Work, target: Target) -> bool:
+    """Whether there are links of endpoints that this run leaves where they are."""
+    space = work.seen.space_of(target)
+    ours = (link for link in space.links if endpoint_of_mark(link.alias)) if space else ()
+    return any((target, link.index) not in work.unlinked for link in ours)
+
+
+def _vacate(work: _Work, item: str, target: Target) -> None:
     """Plans to take away a namespace of ours when its last endpoint leaves, unless others live in it."""
-    target = row.target
     made = work.namespaces.get(target.value) if target.kind == "netns" else None
     if made is None or any(work.endpoints.at(target)):
         return
     space = work.seen.space_of(target)
     work.namespaces.pop(target.value, None)
-    work.after.append(Drop(made, item))
-    if space is None or not is_ours(made, space, work.seen.host.boot_id):
+    # Known until all is done: if something of another endpoint stays in it, it is not removed now.
+    work.after.append(Drop(made, WHOLE_RUN))
+    if space is None:
+        work.kernel.append(RemoveNamespace(item, target))  # the file of its name, if a kill left that
+        return
+    if not is_ours(made, space, work.seen.host.boot_id):
         return
     foreign = (link for link in space.links if not link.loopback and (target, link.index) not in work.unlinked)
     if space.inode in work.seen.busy or any(foreign):
@@ -358,6 +375,13 @@ def _vacate(work: _Work, item: str, row: Endpoint) -> None:
 def is_ours(made: MadeNamespace, space: Space, boot_id: str) -> bool:
     """Whether the namespace is the very one that we made: one of the same name made later is not."""
     return made.boot_id == boot_id and made.cookie in (None, space.cookie)
+
+
+def _know_again(work: _Work, made: MadeNamespace, space: Space) -> None:
+    """Of a namespace that we made in a run that was broken off we keep its number now."""
+    if made.cookie is None and space.cookie is not None and is_ours(made, space, work.seen.host.boot_id):
+        work.namespaces[made.name] = replace(made, cookie=space.cookie)
+        work.before.append(Put(work.namespaces[made.name]))
 
 
 # --- coming ---------------------------------------------------------------------------------------------------
@@ -559,6 +583,8 @@ def _enter(work: _Work, spec: EndpointSpec) -> Room:
         work.after.append(Settle(made, spec.item))
         work.kernel.append(MakeNamespace(spec.item, target))
         work.actions.append(Action("create", "namespace", target.value))
+    elif room.space is not None and target.kind == "netns" and target.value in work.namespaces:
+        _know_again(work, work.namespaces[target.value], room.space)
     return room
 
 
@@ -628,8 +654,8 @@ def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, A
 
 def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None, moved: bool) -> str:
     """The name asked for, else the one it has (in another namespace: if it is free there), else the first free ethN."""
-    taken = room.names - ({link.name} if link else set())
-    taken |= {row.ifname for row in work.endpoints.at(spec.place) if row.key != spec.key}
+    there = room.names - ({link.name} if link else set())
+    taken = there | {row.ifname for row in work.endpoints.at(spec.place) if row.key != spec.key}
     kept = old.ifname if old and not (moved and old.ifname in taken) else None
     name = spec.ifname or kept
     if name is None:
@@ -637,7 +663,7 @@ def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, l
         name = next(f"{stem}{number}" for number in range(len(taken) + 1) if f"{stem}{number}" not in taken)
     if name in taken:
         raise ValueError(f"ifname '{name}' is taken by another link in {spec.place}; choose another ifname")
-    room.names = taken | {name}
+    room.names = there | {name}
     return name
 
 
@@ -759,9 +785,14 @@ def _steps(
             action = "adopt" if old is None else "change" if changes or former else verb
             work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
     if link is None or old != row:
-        work.before.append(Put(replace(row, cookie=None, boot_id="") if link is None else row))
+        work.before.append(Put(_intended(row, old if moved else None) if link is None else row))
         work.after.append(Settle(row, spec.item))
     room.lo_up = True
+
+
+def _intended(row: Endpoint, former: Endpoint | None) -> Endpoint:
+    """The row until its link is there; of one that moves it still says which namespace has the old link."""
+    return replace(row, cookie=former.cookie if former else None, boot_id=former.boot_id if former else "")
 
 
 def _peers(work: _Work, row: Endpoint) -> dict[int, tuple[IPAddress, ...]]:

@@ -87,8 +87,9 @@ def plan(
     old, new = _Picture(seen, *before), _Picture(seen, *after)
     changed = {name for name in {**old.lines, **new.lines} if old.lines.get(name) != new.lines.get(name)}
     problems = {}
-    for target in {**old.paths, **new.paths}:
-        path = new.paths.get(target) or old.paths.get(target)
+    abandoned = {target: seen.hosts[target].path for target in seen.abandoned if target in seen.hosts}
+    for target in {**old.paths, **new.paths, **abandoned}:
+        path = new.paths.get(target) or old.paths.get(target) or abandoned.get(target)
         if path is None:
             continue
         same = old.networks.get(target) == new.networks.get(target) and not changed & new.networks.get(target, set())
@@ -131,7 +132,7 @@ def _one(
         _take_away(work, item, path, made)
     elif file is not None and missing and block and may_make:
         _make(work, item, file, block)
-    elif missing or (file is not None and file.block == block):
+    elif missing or (file is not None and file.block == block and not file.leftover):
         return
     else:
         work.kernel.append(PutNames(item, path, block))
@@ -160,5 +161,5 @@ def _take_away(work: _Work, item: str, path: str, made: MadeFile) -> None:
 
 def _forget_folders(work: _Work) -> None:
     top = work.made.get(hosts.NETNS_ETC)
-    if top is not None and len(work.made) == 1 and work.after:
-        work.after.append(Drop(top))
+    if top is not None and len(work.made) == 1:
+        work.after.append(Drop(top, WHOLE_RUN))

@@ -36,6 +36,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    WHOLE_RUN,
     ChangeParent,
     Drop,
     KernelStep,
@@ -120,6 +121,7 @@ def plan(
         if spec.name in work.items:
             _record_network(work, spec)
     _remove_idle_parents(work, specs)
+    _write_changed(work)
     if work.refused:
         raise Refused(dict.fromkeys(text for _position, text in sorted(work.refused)))
     return Change(
@@ -611,7 +613,7 @@ def _check_addresses(work: _Work, network: Network) -> None:
 def _record_network(work: _Work, spec: NetworkSpec) -> None:
     """The action for a network that is new or changes, and what has to be written for it."""
     work.warnings += spec.warnings
-    old, new = work.seen.networks.get(spec.name), work.networks[spec.name]
+    old, new = _known(work, spec.name), work.networks[spec.name]
     if old is None:
         work.actions.append(Action("create", "network", spec.name))
         work.before.append(Put(new))
@@ -626,7 +628,6 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
         work.refuse(spec, f"{rebuild}; set force to true to have every endpoint made anew")
         return
     work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
-    work.before.append(Put(new))
     work.touched.add(spec.name)
     for row in work.seen.allocations:
         if row.network != spec.name:
@@ -637,6 +638,25 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
                 work.actions.append(released(row))
         elif old.parent != new.parent:
             work.before += [Drop(row), Put(row._replace(segment=new.parent))]
+
+
+def _known(work: _Work, name: str) -> Network | None:
+    old = work.seen.networks.get(name)
+    return replace(old, pending=False) if old else None
+
+
+def _write_changed(work: _Work) -> None:
+    """Networks whose endpoints have to be put right are marked until that is done: of a run that is broken off the next one
+    could not tell, since the network is by then as it should be."""
+    with_endpoints = {row.network for row in work.seen.endpoints.values()}
+    work.touched |= {name for name, network in work.seen.networks.items() if network.pending and name in work.networks}
+    for name in sorted(work.touched & set(work.seen.networks)):
+        network = work.networks[name] = replace(work.networks[name], pending=False)
+        if name in with_endpoints:
+            work.before.append(Put(replace(network, pending=True)))
+            work.after.append(Put(network, WHOLE_RUN))
+        elif network != work.seen.networks[name]:
+            work.before.append(Put(network))
 
 
 def _fits(row: Allocation, network: Network) -> bool:

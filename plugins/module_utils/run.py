@@ -242,7 +242,8 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
         if not module.check_mode:
             apply(plan, kept, seen.host.boot_id, spaces)
             if plan.changed:
-                now = observe.everything(kept)
+                with _all_done():
+                    now = observe.everything(kept)
                 final = {name: result.network(item, now.host, now.parents) for name, item in now.networks.items()}
                 _verify(after, final, "network")
     return {
@@ -314,6 +315,14 @@ def _foreseen(host: Host, plan: Plan) -> Host:
 def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:
     """The allocation as the plan of networks has moved it."""
     return row._replace(segment=networks[row.network].parent) if row.network in networks else row
+
+
+@contextlib.contextmanager
+def _all_done() -> Iterator[None]:
+    try:
+        yield
+    except UnderlayError as error:
+        raise UnderlayError(f"all was done, but it could not be looked at afterwards: {error}") from error
 
 
 def _verify(expected: Mapping[Any, Result], found: Mapping[Any, Result], kind: str) -> None:

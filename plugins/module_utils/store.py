@@ -866,6 +866,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
             }
             for subnet in network.subnets
         ],
+        **({"pending": True} if network.pending else {}),
     }
     return "networks", (network.name, json.dumps(body))
 

@@ -36,7 +36,7 @@ def kernel() -> dict[str, Any]:
     Left out is what changes by itself: counters, timers, carrier, link-local addresses and the routes to them.
     """
     places = {name: f"/run/netns/{name}" for name in sorted(names() - NOT_THE_HOST)}
-    return {name: _place(path) for name, path in {"": "/proc/self/ns/net", **places}.items()}
+    return {name: place(path) for name, path in {"": "/proc/self/ns/net", **places}.items()}
 
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h: the dump requests, and the attributes that are kept, by number
@@ -47,7 +47,7 @@ _OF_ROUTE = {1: "dst", 4: "oif", 5: "gateway", 6: "metric", 7: "source", 8: "met
 _LINK_SCOPE, _UP = 253, 1
 
 
-def _place(path: str) -> dict[str, list[Any]]:
+def place(path: str) -> dict[str, list[Any]]:
     with inside(path), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
         links, addresses, routes = (_dump(asking, kind) for kind in (_GETLINK, _GETADDR, _GETROUTE))
     return {

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,45 @@ def test_what_is_no_file_has_a_problem(tmp_path: Path):
     with pytest.raises(UnderlayError, match="symbolic link"):
         hosts.put_block(str(tmp_path / "link"), ONE)
     assert target.read_text() == BASE
+
+
+MINE = "10.0.0.1 mine\n"
+
+
+@pytest.mark.parametrize("after", ["", MINE])
+@pytest.mark.parametrize(("old", "new"), [(TWO, ONE), (ONE, TWO), (ONE, ""), (TWO, "")])
+def test_what_a_kill_cut_off_is_put_right_and_nobody_elses_line_is_harmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, after: str
+):
+    """Killed in front of each call; where others have lines after our block, empty lines may stay at the end."""
+
+    class Killed(BaseException):
+        pass
+
+    path = tmp_path / "hosts"
+    calls = {name: getattr(os, name) for name in ("pwrite", "ftruncate")}
+    for number in range(10):
+        path.write_text(BASE + old + after)
+        done = []
+
+        def call(name: str, *arguments: int, number: int = number, done: list[str] = done) -> int:
+            if len(done) == number:
+                raise Killed
+            done.append(name)
+            return calls[name](*arguments)
+
+        with monkeypatch.context() as patch:
+            for name in calls:
+                patch.setattr(os, name, functools.partial(call, name))
+            with suppress(Killed):
+                hosts.put_block(str(path), new)
+        hosts.put_block(str(path), new)
+        text = path.read_text()
+        assert (text.rstrip("\n") + "\n", hosts.block_in(text)) == (BASE + new + after, new)
+        assert text == BASE + new + after or after
+        if len(done) < number:
+            return
+    raise AssertionError("more calls than that")
 
 
 @pytest.fixture

@@ -16,7 +16,14 @@ from ansible_collections.netops.underlay.plugins.module_utils.hosts import Hosts
 from ansible_collections.netops.underlay.plugins.module_utils.model import HOST, OPEN_NAMES, MadeFile, Target
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
-from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Plan, Put, PutNames, RemoveNames
+from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    WHOLE_RUN,
+    Drop,
+    Plan,
+    Put,
+    PutNames,
+    RemoveNames,
+)
 
 from .builders import carried_out, host, link, loopback, netns, network, seen, space, vlan_link
 
@@ -136,7 +143,7 @@ def test_what_was_made_goes_and_is_forgotten():
     assert step.folders == ("/etc/netns/web1", "/etc/netns")
     assert "/etc/netns" in world.seen.made_files
     found = world.run(gone("web2"))
-    assert Drop(MadeFile("/etc/netns")) in found.after
+    assert Drop(MadeFile("/etc/netns"), WHOLE_RUN) in found.after
     assert (world.seen.made_files, world.files) == ({}, {})
 
 

@@ -26,6 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
+    WHOLE_RUN,
     ChangeParent,
     Drop,
     MakeParent,
@@ -646,10 +647,22 @@ def test_a_change_in_place_is_told_exactly(fields, changes):
     observed = existing(WHOLE, endpoints=[endpoint(WHOLE, "web1")], on=host(ETH0, MARKED20))
     change = plan(observed, ask("web", **fields))
     assert change.plan.actions == (Action("change", "network", "web", changes),)
-    assert change.plan.before == (Put(change.networks["web"]),)
+    web = change.networks["web"]
+    assert change.plan.before == (Put(replace(web, pending=True)),)
+    assert change.plan.after == (Put(web, WHOLE_RUN),)
     assert change.touched == {"web"}
     assert change.plan.kernel == ()
     assert plan(carried_out(observed, change.plan), ask("web", **fields)).plan.actions == ()
+
+
+def test_a_change_that_was_broken_off_is_brought_to_the_endpoints():
+    """The network is as asked for; only its mark says that not all its endpoints are."""
+    begun = existing(replace(WHOLE, pending=True), endpoints=[endpoint(WHOLE, "web1")], on=host(ETH0, MARKED20))
+    change = plan(begun, ask("web"))
+    assert change.touched == {"web"} and change.plan.actions == ()
+    assert change.plan.after == (Put(WHOLE, WHOLE_RUN),)
+    assert "web" in plan(begun, ask("other", "10.7.0.0/24")).touched
+    assert plan(carried_out(begun, change.plan), ask("web")).touched == frozenset()
 
 
 def test_a_subnet_is_changed_where_nothing_is_lost():
