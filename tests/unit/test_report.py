@@ -37,6 +37,11 @@ def test_the_table_of_three_vlans():
     ]
 
 
+def test_the_documentation_shows_this_table():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "report.md").read_text()
+    assert f"```text\n{report(small(), 'table')}\n```" in text
+
+
 def test_without_a_check_and_without_numbers_their_columns_are_empty():
     items = [
         network("both", "eth0.40", 40, "10.0.0.0/24", "10.0.0.1"),
