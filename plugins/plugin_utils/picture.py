@@ -304,7 +304,7 @@ def _row(parent: Parent, name: str, trunk: Trunk, last: bool) -> str:
         )
     title = f"{parent.name}, {parent.tag}" if parent.name else "endpoints"
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}-t {name}-d"><title id="{name}-t">'
+        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}-t" aria-describedby="{name}-d"><title id="{name}-t">'
         f'{escape(title)}</title><desc id="{name}-d">{escape(_description(parent))}</desc>{"".join(wires)}{"".join(parts)}</svg>'
     )
 

@@ -113,6 +113,19 @@ def test_light_and_dark_are_the_readers_choice_and_paper_is_light(browser, tmp_p
     tab.close()
 
 
+def test_who_does_not_see_the_drawing_is_told_of_it(browser, tmp_path):
+    tab = shown(browser, tmp_path, small())
+    nodes = [one for one in tab.call("Accessibility.getFullAXTree")["nodes"] if not one["ignored"]]
+    pictures = [one for one in nodes if one["role"]["value"] in ("image", "img")]
+    names = [one["name"]["value"] for one in pictures]
+    assert names[:4] == ["eth0, trunk, 3 VLANs", "eth0.10, VLAN 10", "eth0.20, VLAN 20", "eth0.30, VLAN 30"]
+    told = pictures[3]["description"]["value"]
+    assert told.startswith("Network vlan30, ipvlan l2, 10.1.0.0/16 with gateway 10.1.100.1: 2 endpoints.")
+    assert "problem: VLAN 30: no station answers" in told
+    assert names[4:] == ["222 of 253 in use", "6 of 1\u202f021 in use", "2 of 65\u202f533 in use"]
+    tab.close()
+
+
 def test_what_is_folded_on_the_screen_is_printed(browser, tmp_path):
     tab = shown(browser, tmp_path, large())
     height = "return document.querySelector('details td').getBoundingClientRect().height"

@@ -121,7 +121,7 @@ def test_the_page_is_whole_and_asks_for_nothing(make):
         assert not [name for name in attributes if name.startswith("on") or name == "src"], tag
         address = attributes.get("href")
         assert address is None or address.startswith(("#", "data:")), address
-        for name in (attributes.get("aria-labelledby") or "").split():
+        for name in f"{attributes.get('aria-labelledby', '')} {attributes.get('aria-describedby', '')}".split():
             assert name in ids
         if attributes.get("role") == "img":
             assert attributes.get("aria-label") or attributes.get("aria-labelledby")
@@ -130,13 +130,20 @@ def test_the_page_is_whole_and_asks_for_nothing(make):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_is_no_markup(name):
+    def shape(page: Page) -> list[tuple[str, list[str]]]:
+        return [(tag, list(attributes)) for tag, attributes in page.elements]
+
     def page(name: str) -> Page:
-        item = network(name, name, 7, name, name, driver=name, mode=name, vlan_protocol=name, **found(name))
-        item["wire"]["gateways"] = [{"address": name, "mac_address": name, "rtt_ms": name}]
-        given = {"networks": [item], "endpoints": [endpoint(name, name, name, name, state=name, ifname=name)]}
+        items = [network(name, name, 7, name, name, driver=name, mode=name, vlan_protocol=name, **found(name))]
+        items[0]["wire"]["gateways"] = [{"address": name, "mac_address": name, "rtt_ms": name}]
+        items[0]["ipam_config"][0]["ip_range"] = name
+        # As many as have an overview, tagged and not.
+        items += [network(f"n{vlan}", f"{name}.{vlan}", vlan, "10.0.0.0/8") for vlan in range(30)]
+        items.append(network("plain", f"p{name}", None, "10.0.0.0/8"))
+        given = {"networks": items, "endpoints": [endpoint(name, name, name, name, state=name, ifname=name)]}
         return Page(report(given, host=name, time=name))
 
-    assert [tag for tag, _ in page(name).elements] == [tag for tag, _ in page("x" * len(name)).elements]
+    assert shape(page(name)) == shape(page("x" * len(name)))
 
 
 def test_the_page_names_the_gateways_that_were_heard():
