@@ -13,8 +13,8 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,15 +167,16 @@ def put_files(changed: list[File], leaving: list[str]) -> None:
         for file in changed:
             _put(file)
         for path in leaving:
-            os.unlink(path)
+            _remove(path)
     except OSError as error:
         raise UnderlayError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 def _put(file: File) -> None:
-    folder = os.path.dirname(file.path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(prefix=".netops-underlay-", dir=folder)
+    beside = _beside(file.path)
+    os.makedirs(os.path.dirname(beside), mode=0o755, exist_ok=True)
+    _remove(beside)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as new:
             new.write(file.content)
@@ -186,6 +187,17 @@ def _put(file: File) -> None:
         raise
 
 
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):  # what a kill left beside a file takes its place when that is written again
+        os.unlink(path)
+
+
+def _beside(path: str) -> str:
+    """Where a file is written before it gets its name."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.netops-underlay")
+
+
 def there() -> list[str]:
     """What of it is on this host.
 
@@ -193,7 +205,7 @@ def there() -> list[str]:
     """
     unit = f"{UNITS}/{UNIT}"
     _check_no_link((LIBRARY, unit))
-    return [path for path in (LIBRARY, unit) if os.path.lexists(path)]
+    return [path for path in (LIBRARY, unit, _beside(unit)) if os.path.lexists(path)]
 
 
 def remove_all() -> None:

@@ -19,7 +19,7 @@ FILES = {path.stem: ast.parse(path.read_text()) for path in sorted(FOLDER.glob("
 # They write by ways of their own, and no endpoint, network or address hangs on it: the service's files, a look at a copy of
 # a damaged store, questions to engines and to other Pythons.
 OTHER_WAYS = {
-    "install": {"tempfile", "shutil"},
+    "install": {"shutil"},
     "store": {"tempfile", "shutil"},
     "engines": {"shutil", "subprocess"},
     "pythons": {"subprocess"},
