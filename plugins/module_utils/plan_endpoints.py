@@ -548,7 +548,7 @@ def _come_alone(work: _Work, spec: EndpointSpec) -> None:
         work.actions.append(
             Action(action, "endpoint", row.label, {} if old is None else {**changes, **_row_changes(old, row)})
         )
-    if old != row:
+    if old != row or room.space is None:
         work.before.append(Put(row))
         work.after.append(Settle(row, spec.item))
 

@@ -18,7 +18,7 @@ import pytest
 
 from . import faults, looks
 from .conftest import Failed, Host
-from .undisturbed import ONLY_BACK, PAIRS, Task, again, course
+from .undisturbed import ONLY_BACK, PAIRS, Task, again, course, run_all
 
 ERRORS = (errno.EBUSY, errno.EEXIST, errno.ENOSPC, errno.ENODEV, errno.EPERM, errno.ENOBUFS)
 CAUSES = {number: os.strerror(number) for number in ERRORS} | {
@@ -90,7 +90,7 @@ def test_refused_anywhere_the_error_says_what_and_the_next_run_ends_where_an_und
     for number in range(max(map(len, ways))):
         for task, end, faulty in zip(known.tasks, known.ends, ways):
             if number >= len(faulty):
-                host.run(task.module, **task.params)
+                run_all(host, [task])
                 continue
             tried += 1
             words, fault, gate = faulty[number]

@@ -26,6 +26,7 @@ from .conftest import Host, writes_counted
 class Task(NamedTuple):
     module: str
     params: dict[str, Any]
+    first: tuple[Task, ...] = ()  # what has to run before it, undisturbed
 
 
 def networks(*items: dict[str, Any], **more: Any) -> Task:
@@ -57,6 +58,7 @@ ENDPOINTS = (
     {"name": "db", "network": "mac", "netns": "db"},
     {"name": "app", "network": "alone", "netns": "web"},
     {"name": "here", "network": "dual", "host": True},
+    {"name": "quiet", "network": "none", "netns": "quiet"},
 )
 CHANGED_NETWORKS = (
     {"name": "dual", "ipvlan_mode": "l3", "mtu": 1400},
@@ -194,13 +196,18 @@ PAIRS: dict[str, tuple[list[Task], Task, Task]] = {
     "allocate and release addresses": (NET, addresses(*RESERVED), addresses(*absent(*RESERVED))),
     "attach and detach": (NET, endpoints(*ENDPOINTS), endpoints(*absent(*ENDPOINTS))),
     "attach and purge": (NET, endpoints(*ENDPOINTS), endpoints(purge=True, purge_all=True)),
+    "attach and purge networks": (
+        [],
+        endpoints(*ENDPOINTS)._replace(first=(networks(*NETWORKS),)),
+        networks(purge=True, purge_all=True, force=True),
+    ),
     "change networks": (UP, networks(*CHANGED_NETWORKS), networks(*CHANGED_BACK_NETWORKS)),
     "change endpoints": (UP, endpoints(*CHANGED_ENDPOINTS), endpoints(*CHANGED_BACK_ENDPOINTS)),
 }
 
 
 # Whose way there is that of another pair.
-ONLY_BACK = frozenset({"attach and purge"})
+ONLY_BACK = frozenset({"attach and purge", "attach and purge networks"})
 
 
 def again(host: Host, task: Task, end: dict[str, Any], third: bool = True) -> list[str]:
@@ -218,6 +225,7 @@ def again(host: Host, task: Task, end: dict[str, Any], third: bool = True) -> li
 
 def run_all(host: Host, tasks: Iterable[Task]) -> None:
     for task in tasks:
+        run_all(host, task.first)
         host.run(task.module, **task.params)
 
 
@@ -243,6 +251,7 @@ def course(host: Host, pair: str) -> Course:
         run_announced(host, task)
     ends, gates = [], []
     for task in (there, back):
+        run_all(host, task.first)
         with faults.gated(faults.Gate()) as gate:
             host.run(task.module, **task.params)
         gates.append(gate)
@@ -254,6 +263,7 @@ def run_announced(host: Host, task: Task) -> None:
     """Runs a task; every write that our code announces has a fault point of its own."""
     from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink, store
 
+    run_all(host, task.first)
     with faults.gated(faults.Gate()) as gate, pytest.MonkeyPatch.context() as patch:
         for file in (hosts, netlink, store):
             patch.setattr(file, "recorder", lambda verb, _request: gate.points.append(f"announced: {verb}"))
