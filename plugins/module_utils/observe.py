@@ -346,7 +346,7 @@ def _looking_at(words: str) -> Iterator[None]:
     """What the kernel refuses is told with the place."""
     try:
         yield
-    except netlink.NetlinkError as error:
+    except UnderlayError as error:
         raise UnderlayError(f"{words} cannot be looked at: {error}; run the task again") from error
 
 
@@ -521,7 +521,8 @@ def _sysctls(
             names.update(HOST_SYSCTLS)
         descriptor = netlink.open_namespace(space.path)
         try:
-            values = netlink.read_sysctls(descriptor, [sysctl_at(name, link.name) for name in names])
+            with _looking_at(str(target)):
+                values = netlink.read_sysctls(descriptor, [sysctl_at(name, link.name) for name in names])
         finally:
             os.close(descriptor)
         found[key] = {
@@ -602,7 +603,8 @@ def _cookie_at(path: str) -> int | None:
     except UnderlayError:
         return None  # gone meanwhile
     try:
-        return netlink.namespace_cookie(descriptor)
+        with _looking_at(f"the namespace at {path}"):
+            return netlink.namespace_cookie(descriptor)
     finally:
         os.close(descriptor)
 

@@ -46,7 +46,7 @@ def tries(gate: faults.Gate, turn: int) -> Iterator[tuple[str, int, faults.Refus
         for fault in _going_round(OF_MESSAGES if message else ERRORS, turn + number):
             yield words, fault, faults.Refuse(fault, point=number)
     for number, words in enumerate(gate.questions):
-        for fault in _going_round(OF_QUESTIONS, turn + number):
+        for fault in _going_round(OF_QUESTIONS if words.split()[0] in faults.VERBS else ERRORS, turn + number):
             yield words, fault, faults.Refuse(fault, question=number)
 
 
