@@ -8,7 +8,13 @@ This file knows nothing of Ansible, the kernel or the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+# Among so many a similar word is looked for: comparing each of thousands with each of thousands would take minutes.
+_CANDIDATES = 200
+_LIKE = 0.75  # eth9 is like eth0, vlan99 is not like vlan20
 
 
 class UnderlayError(Exception):
@@ -59,3 +65,28 @@ class Unfinished(UnderlayError):
     def __init__(self, message: str, done: Iterable[str]) -> None:
         super().__init__(message)
         self.done = tuple(done)
+
+
+# --- ways out, for several errors ----------------------------------------------------------------------------------------
+
+
+def similar(word: str, known: Sequence[str], ending: str = "") -> str:
+    """The known word that may be meant, with ``ending`` behind it, as the end of an error; empty where none is like it."""
+    found = _nearest(word, tuple(known[:_CANDIDATES]))
+    return f"; did you mean '{found}{ending}'?" if found else ""
+
+
+@cache
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    from difflib import get_close_matches  # seldom needed, and slow to import
+
+    return next(iter(get_close_matches(word, known, 1, cutoff=_LIKE)), None)
+
+
+def ways_to_install(name: str, requirement: str = "") -> str:
+    """How a user gets a library for the Python that this runs under."""
+    return (
+        f"Install it with `apt install python3-{name}` (Debian and Ubuntu) or `dnf install python3-{name}` (Fedora) for the "
+        f"system's Python, with `{sys.executable} -m pip install {requirement or name}` for another one, or let the role "
+        "netops.underlay.vlan_map do it."
+    )

@@ -30,7 +30,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any, ClassVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
-from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
+from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, ways_to_install
 from ansible_collections.netops.underlay.plugins.module_utils.facts import (
     ATTRIBUTE,
     FAMILIES,
@@ -174,10 +174,8 @@ def _missing_words() -> str:
     old = found and _version(found) < OLDEST_LIBRARY
     what = f"pyroute2 {found} is too old" if old else "pyroute2 is missing"
     why = f" ({_import_error})" if _import_error else ""
-    return (
-        f"{what} for {sys.executable}{why}: {oldest} or newer is needed. Install it with"
-        " `apt install python3-pyroute2` (Debian and Ubuntu, for the system's Python) or"
-        f" `{sys.executable} -m pip install 'pyroute2>={oldest}'`."
+    return f"{what} for {sys.executable}{why}: {oldest} or newer is needed. " + ways_to_install(
+        "pyroute2", f"'pyroute2>={oldest}'"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
+from ansible_collections.netops.underlay.plugins.module_utils.errors import similar
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_VLAN_PROTOCOL,
@@ -66,12 +67,12 @@ def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent])
     """The sub-interface that a parent which does not exist stands for."""
     found = sub_interface(name)
     if found is None:
-        raise ValueError(f"parent '{name}' does not exist on this host (links here: {_names(host)})")
+        raise ValueError(f"parent '{name}' does not exist on this host {_links_here(host, name)}")
     base, vlan_id = found
     if base not in host.links:
         raise ValueError(
             f"parent '{name}' cannot be made: its base link '{base}' does not exist on this host "
-            f"(links here: {_names(host)})"
+            f"{_links_here(host, base, f'.{vlan_id}')}"
         )
     link = host.links[base]
     if link.loopback or by_kind(link.kind):
@@ -88,9 +89,11 @@ def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent])
     return Parent(name, base, vlan_id, protocol)
 
 
-def _names(host: Host) -> str:
+def _links_here(host: Host, wrong: str, ending: str = "") -> str:
+    """What could be a parent, and which of them may have been meant."""
     names = sorted(name for name, link in host.links.items() if not link.loopback)
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none but lo"
+    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none but lo"
+    return f"(links here: {some}){similar(wrong, names, ending)}"
 
 
 def misnamed(host: Host, name: str) -> str | None:

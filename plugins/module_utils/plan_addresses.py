@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
-from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
+from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, similar
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     RESERVED,
     Action,
@@ -96,7 +96,8 @@ def _come(work: _Work, spec: AddressSpec) -> Allocation | None:
         return None
     network = work.networks.get(spec.network)
     if network is None:
-        raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
+        meant = similar(spec.network, sorted(work.networks))
+        raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first{meant}")
     rows = work.book.rows(spec.network, RESERVED, spec.owner, spec.family)
     kept = rows[0] if rows else None
     expires = spec.expires.moment(kept.since if kept else work.now) if spec.expires else None

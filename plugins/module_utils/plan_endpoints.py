@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, links, parents, plan_names
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
-from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
+from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused, similar
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
@@ -394,7 +394,8 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
         return
     network = work.networks.get(spec.network)
     if network is None:
-        raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first")
+        meant = similar(spec.network, sorted(work.networks))
+        raise ValueError(f"network '{spec.network}' does not exist; make it with vlan_network first{meant}")
     if spec.mac_address and not network.own_mac:
         reason = f"{network.driver_name} {network.mode}" if network.lone else network.driver_name
         raise ValueError(

@@ -41,6 +41,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import (
     StoreError,
     UnderlayError,
     Unfinished,
+    similar,
+    ways_to_install,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
@@ -71,6 +73,9 @@ COMMON_OPTIONS = {**STATE_DIR_OPTION, "lock_timeout": {"type": "int", "default":
 
 # What a check wants to keep is not worth a longer wait for another run.
 _LOCK_TIMEOUT_OF_CHECKS = 5
+_UNKNOWN_OPTIONS = re.compile(
+    r"Unsupported parameters for .*? module: (?P<wrong>.*?)\. Supported parameters include: (?P<known>.*)"
+)
 
 Result = dict[str, Any]
 
@@ -103,6 +108,25 @@ def run(module: Any, work: Callable[[Any], Result]) -> None:
         module.exit_json(**outcome, **told)
 
 
+def with_hints(kind: Any) -> Any:
+    """AnsibleModule, or what stands for it, whose error about an option that does not exist says which may be meant."""
+
+    def fail_json(self: Any, msg: str, **more: Any) -> None:
+        kind.fail_json(self, msg=_hinted(msg), **more)
+
+    return type(kind.__name__, (kind,), {"fail_json": fail_json})
+
+
+def _hinted(message: str) -> str:
+    """Ansible's error (ansible/module_utils/common/arg_spec.py) with a hint for each option that does not exist."""
+    found = _UNKNOWN_OPTIONS.match(message)
+    if not found:
+        return message
+    known = re.findall(r"[a-z0-9_]+", found["known"])
+    hints = [f"{wrong}{similar(wrong.rpartition('.')[2], known)}" for wrong in found["wrong"].split(", ")]
+    return "\n".join([message, *(hint for hint in hints if hint.endswith("?"))])
+
+
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
     """Python's collector of cycles rests: a run makes tens of thousands of small things and next to no cycles, and walking
@@ -130,10 +154,7 @@ def _check_ground() -> None:
 def _check_libraries() -> None:
     netlink.require()
     if not spec.NETADDR:
-        raise UnderlayError(
-            f"netaddr is missing for {sys.executable}. Install it with `apt install python3-netaddr` (Debian and Ubuntu, "
-            f"for the system's Python) or `{sys.executable} -m pip install netaddr`."
-        )
+        raise UnderlayError(f"netaddr is missing for {sys.executable}. {ways_to_install('netaddr')}")
 
 
 @contextlib.contextmanager

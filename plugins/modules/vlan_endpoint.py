@@ -322,7 +322,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = run.with_hints(AnsibleModule)(
         argument_spec={
             **OPTIONS,
             "endpoints": {

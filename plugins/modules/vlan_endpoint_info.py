@@ -76,7 +76,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import run
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = run.with_hints(AnsibleModule)(
         argument_spec={"network": {"type": "str"}, "name": {"type": "str"}, **run.STATE_DIR_OPTION},
         supports_check_mode=True,
     )

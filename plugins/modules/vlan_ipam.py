@@ -191,7 +191,7 @@ WHOLE = {"state": {"type": "str", "choices": ["present", "absent", "reconciled",
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = run.with_hints(AnsibleModule)(
         argument_spec={
             **OPTIONS,
             **WHOLE,

@@ -155,7 +155,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
+    module = run.with_hints(AnsibleModule)(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
     run.run(module, run.addresses_info)
 
 

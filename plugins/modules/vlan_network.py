@@ -384,7 +384,7 @@ POOL = {"base": {"type": "str", "required": True}, "size": {"type": "int", "requ
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = run.with_hints(AnsibleModule)(
         argument_spec={
             **OPTIONS,
             "networks": {

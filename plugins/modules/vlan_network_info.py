@@ -136,7 +136,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import run
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = run.with_hints(AnsibleModule)(
         argument_spec={
             "name": {"type": "str"},
             "verify": {"type": "bool", "default": False},

@@ -83,7 +83,7 @@ OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default":
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
+    module = run.with_hints(AnsibleModule)(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
     run.run(module, run.service)
 
 

@@ -210,11 +210,12 @@ def argument_spec(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     module = importlib.import_module(f"{PACKAGE}.modules.{name}")
     found: dict[str, Any] = {}
 
-    def capture(**arguments: Any) -> None:
-        found.update(arguments)
-        raise _Captured
+    class Capture:
+        def __init__(self, **arguments: Any) -> None:
+            found.update(arguments)
+            raise _Captured
 
-    monkeypatch.setattr(module, "AnsibleModule", capture)
+    monkeypatch.setattr(module, "AnsibleModule", Capture)
     with pytest.raises(_Captured):
         module.main()
     assert found["supports_check_mode"] is True

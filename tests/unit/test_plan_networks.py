@@ -290,11 +290,16 @@ def test_no_default_subnet_overlaps_any_other(kinds):
 @pytest.mark.parametrize(
     ("parent", "text"),
     [
-        ("eth9", "parent 'eth9' does not exist on this host (links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7)"),
+        (
+            "eth9",
+            "parent 'eth9' does not exist on this host (links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7); "
+            "did you mean 'eth0'?",
+        ),
+        ("nic", "parent 'nic' does not exist on this host (links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7)"),
         (
             "eth9.20",
             "parent 'eth9.20' cannot be made: its base link 'eth9' does not exist on this host "
-            "(links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7)",
+            "(links here: br0, eth0, ipvl0, mv0, port0, tap0, vlan7); did you mean 'eth0.20'?",
         ),
         ("eth0.0", "parent 'eth0.0' does not exist, and cannot be made: '0' is not a VLAN id (1 to 4094)"),
         ("eth0.4095", "parent 'eth0.4095' does not exist, and cannot be made: '4095' is not a VLAN id (1 to 4094)"),

@@ -30,6 +30,7 @@ def main(trunk, venv, boot_file, *modules):
         "linux": sys.platform == "linux",
         "root": os.geteuid() == 0,
         "trunk": not trunk or os.path.exists(f"/sys/class/net/{trunk}"),
+        "links": sorted(name for name in folder("/sys/class/net") if name != "lo")[:20],
         "python": sys.executable,
         "usable_python": next(pythons, ""),
         # The distribution's packages are for its own Python only, not for another one beside it.
@@ -49,6 +50,13 @@ def has_libraries(python):
         return subprocess.run([python, "-c", LIBRARIES], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+def folder(path):
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
 
 
 def lines(path):
