@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build lab setup clean
+.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -86,6 +86,9 @@ bench-trunk: setup ## the trunk check of 250 networks at once, against its bound
 
 build: setup ## the collection's tarball, in .work/dist
 	ansible-galaxy collection build --force --output-path .work/dist
+
+release: setup ## a version is built, checked and tagged, not uploaded: make release VERSION=1.0.0
+	.ci/release "$(VERSION)"
 
 lab: setup ## a shell in the lab; what it writes outside this repository is gone when it ends
 	@LAB_SHARE="$(CURDIR)" tests/lab/run
