@@ -308,3 +308,16 @@ def test_the_tests_that_the_guarantees_name_exist():
     for folder, file, name in named:
         text = (root / "tests" / folder / file).read_text()
         assert f"def {name}(" in text, f"{file}::{name}"
+
+
+def test_the_worked_example_of_an_option_is_as_the_code_is():
+    page = (PLUGINS.parent / "CONTRIBUTING.md").read_text()
+    block = re.search(r"For example `cooldown`.*?```python\n(.*?)```", page, flags=re.DOTALL)
+    assert block is not None
+    lines: set[str] = set()
+    for line in filter(None, block[1].splitlines()):
+        file = re.match(r"# (plugins/\S+\.py): ", line)
+        if file:
+            lines = {written.strip() for written in (PLUGINS.parent / file[1]).read_text().splitlines()}
+        else:
+            assert line in lines
