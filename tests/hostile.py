@@ -43,12 +43,13 @@ def called(module: str) -> tuple[Options, Work]:
     file = importlib.import_module(f"{PLUGINS}.modules.{module}")
     found: list[Any] = []
 
-    def constructed(**given: Any) -> None:
-        assert given["supports_check_mode"], "check mode would skip it"
-        found.append(given["argument_spec"])
+    class Constructed:
+        def __init__(self, **given: Any) -> None:
+            assert given["supports_check_mode"], "check mode would skip it"
+            found.append(given["argument_spec"])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file, "AnsibleModule", constructed)
+        patch.setattr(file, "AnsibleModule", Constructed)
         patch.setattr(file.run, "run", lambda _module, work: found.append(work))
         file.main()
     options, work = found
