@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo test $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
+.PHONY: help demo test steps $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -21,6 +21,9 @@ demo: setup ## the VLAN map on a trunk with a switch and a router behind it, sho
 
 test: setup ## everything: all the steps below, two at a time; the output of each when it is through
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(steps:%=timed-%)
+
+steps: # for CI: the steps of `make test`, as JSON
+	@printf '%s\n' $(steps) | sed 's/.*/"&"/' | paste --serial --delimiters=, | sed 's/.*/[&]/'
 
 $(steps:%=timed-%): timed-%:
 	@SECONDS=0; $(MAKE) --no-print-directory $* || { echo "=== $* FAILED after $$SECONDS s"; exit 1; }; \
