@@ -47,14 +47,6 @@ class StoreError(UnderlayError):
     """The store cannot be used: its folder, its file, its version or its lock."""
 
 
-class StoreBusy(StoreError):
-    """Another run has the store; ``holder`` is which."""
-
-    def __init__(self, holder: str, message: str) -> None:
-        super().__init__(f"{holder} {message}")
-        self.holder = holder
-
-
 class OtherVersion(StoreError):
     """The store was written by another version of the collection."""
 

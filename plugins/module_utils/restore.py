@@ -15,7 +15,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn, Optional
 
@@ -31,7 +31,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.errors import (
     OtherVersion,
     Refused,
-    StoreBusy,
     UnderlayError,
     Unfinished,
 )
@@ -41,8 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import Endpoi
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
-# Another run is waited for without a word at first, then with one.
-_SHORT_WAIT_S, _LONG_WAIT_S = 1.0, 60.0
+_LOCK_TIMEOUT_S = 60.0
 # When the links have been quiet for so long it is looked what their changes mean; at the latest after the second.
 _QUIET_S, _LONGEST_BURST_S = 0.3, 3.0
 _TOLD_SINGLY = 50  # of what is done; more is counted
@@ -116,16 +114,13 @@ def _base(seen: Observed, parent: str) -> str:
     return (made.base if made else None) or ""
 
 
-@contextmanager
-def _alone(state_dir: str, say: Say) -> Iterator[Store]:
+def _alone(state_dir: str, say: Say) -> AbstractContextManager[Store]:
     """The store for changing things; another run that has it is waited for."""
-    with ExitStack() as stack:
-        try:
-            kept = stack.enter_context(store.writing(state_dir, _SHORT_WAIT_S))
-        except StoreBusy as error:
-            say(f"waiting for {error.holder}, which is at work on the networks of this host")
-            kept = stack.enter_context(store.writing(state_dir, _LONG_WAIT_S))
-        yield kept
+    return store.writing(
+        state_dir,
+        _LOCK_TIMEOUT_S,
+        waiting=lambda holder: say(f"waiting for {holder}, which is at work on the networks of this host"),
+    )
 
 
 class _Pass:

@@ -640,7 +640,7 @@ def _keep_macs(module: Any, known: Mapping[str, Any], seen: Mapping[str, Mapping
     """Keeps which MAC each gateway has, so that the next check can tell another one. Nothing else of it is written."""
     if module.check_mode or all(known.get(name, {}).items() >= macs.items() for name, macs in seen.items()):
         return
-    with store.writing(_state_dir(module.params), _LOCK_TIMEOUT_OF_CHECKS) as kept:
+    with store.writing(_state_dir(module.params), _LOCK_TIMEOUT_OF_CHECKS, "vlan_network_info") as kept:
         former = kept.settings().get(GATEWAY_MACS, {})
         there = {name: former.get(name, {}) for name in kept.networks()}
         macs = {name: {**before, **seen.get(name, {})} for name, before in there.items()}

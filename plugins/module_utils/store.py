@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, address_of
-from ansible_collections.netops.underlay.plugins.module_utils.errors import OtherVersion, StoreBusy, StoreError
+from ansible_collections.netops.underlay.plugins.module_utils.errors import OtherVersion, StoreError
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
     ENDPOINT,
@@ -731,11 +731,9 @@ def _wait_for(descriptor: int, path: str, timeout: float, waiting: Waiting | Non
                 waiting(_holder(descriptor))
                 waiting = None
             if time.monotonic() >= give_up:
-                holder = os.pread(descriptor, _HOLDER_BYTES, 0).decode(errors="replace").strip() or "another run"
-                raise StoreBusy(
-                    holder,
-                    f"has held {path} for the {timeout:g} s that lock_timeout allows; "
-                    "wait for it to end, or raise lock_timeout",
+                raise StoreError(
+                    f"{_holder(descriptor)} has held {path} for the {timeout:g} s that lock_timeout allows; "
+                    "wait for it to end, or raise lock_timeout"
                 ) from None
         time.sleep(_POLL_S)
 

@@ -216,6 +216,7 @@ def test_runs_on_one_network_beside_the_restore_command(host: Host, tell: Tell) 
     host.run(NETWORK, networks=[SHARED])
     there = [{"name": f"old{n}", "netns": f"old{n}"} for n in range(3)]
     host.run(ENDPOINT, network="shared", endpoints=there)
+    looks.command("ip", "netns", "del", "old1")
 
     def attach(number: int) -> Work:
         pairs = [{"name": f"e{number}-{n}", "netns": f"e{number}-{n}"} for n in range(2)]
@@ -226,7 +227,7 @@ def test_runs_on_one_network_beside_the_restore_command(host: Host, tell: Tell) 
 
     def put_back() -> list[str]:
         said: list[str] = []
-        restore.containers(str(host.state_dir), said.append)
+        restore.put_back(str(host.state_dir), said.append)
         return said
 
     def look() -> None:
@@ -241,6 +242,8 @@ def test_runs_on_one_network_beside_the_restore_command(host: Host, tell: Tell) 
     addresses = [e["ipv4"]["address"] for entry in found[:4] for e in entry["result"]]
     addresses += [e["address"] for entry in found[4:7] for e in entry["result"]]
     assert len(addresses) == len(set(addresses)) == 11
+    # The namespace that was gone came back, by one of the two.
+    assert host.addresses("eth0", "old1") == ["172.16.48.2/22"]
     for number in range(4):
         assert host.pings(f"e{number}-1", "172.16.50.1")
     unchanged(host, ENDPOINT, network="shared", endpoints=there)

@@ -40,6 +40,9 @@ def main(trunk, venv, boot_file, *modules):
         # Debian has the means to make a virtual environment in a package of its own.
         "ensurepip": importlib.util.find_spec("ensurepip") is not None,
         "systemd": os.path.isdir("/run/systemd/system"),  # as sd_booted(3) has it
+        # What manages links by itself, if it is here; it learns by way of udev what to leave alone.
+        "network_managers": os.path.isdir("/etc/udev")
+        and any(map(os.path.isdir, ("/etc/NetworkManager", "/etc/systemd/network"))),
         "modules_missing": sorted(set(modules) - loaded - builtin),
         "modules_at_boot": sorted(line for line in lines(boot_file) if not line.startswith("#")),
     }
