@@ -333,9 +333,10 @@ def for_wire(store: Store) -> Observed:
     return _base(store, addresses=True)
 
 
-def everything(store: Store) -> Observed:
-    """The host and all rows but the addresses; what the ``_info`` modules start from."""
-    return _base(store)
+def everything(store: Store, addresses: bool = False) -> Observed:
+    """The host and all rows but those of addresses; what the ``_info`` modules start from. ``addresses``: with the host's
+    own, its routes, and what it is reached by."""
+    return _base(store, addresses)
 
 
 # --- the host -------------------------------------------------------------------------------------------------

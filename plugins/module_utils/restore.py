@@ -158,7 +158,7 @@ class _Pass:
 
     def endpoints(self, specs: Sequence[EndpointSpec]) -> None:
         """Brings endpoints to what they should be, wherever their targets still lead."""
-        base = replace(observe.everything(self._kept), children=self._children)
+        base = replace(observe.everything(self._kept, addresses=True), children=self._children)
         seen = observe.for_endpoints(self._kept, specs, base=base)
         there = [spec for spec in specs if plan_endpoints.leads_on(seen, seen.endpoints[spec.key])]
         plan, _outcomes = plan_endpoints.plan(seen, there)
