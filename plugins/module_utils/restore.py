@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -42,7 +43,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
 _LOCK_TIMEOUT_S = 60.0
 # When the links have been quiet for so long it is looked what their changes mean; at the latest after the second.
-_QUIET_S, _LONGEST_BURST_S = 0.3, 3.0
+_QUIET_S, _LONGEST_BURST_S = 0.3, 10.0
+_CALM, _LONGEST_QUIET_S = 10, 10.0  # so often within a minute it is still calm
 _TOLD_SINGLY = 50  # of what is done; more is counted
 _EX_CONFIG = 78  # sysexits.h; the unit has it, too: to be started again would not help
 
@@ -208,7 +210,8 @@ def containers(state_dir: str, say: Say, engine: str | None = None, name: str | 
 def watch(state_dir: str, say: Say, ready: Callable[[], None]) -> NoReturn:
     """Puts everything back, then what hangs on a link as soon as that is there again, and what is of a container as soon
     as it starts, for ever. ``ready`` is called after the first."""
-    before: Ground = {}
+    before: Ground | None = None  # until everything was looked at once
+    lately: list[float] = []  # when something was put back
     last = ""
 
     def complain(text: str) -> None:
@@ -226,17 +229,29 @@ def watch(state_dir: str, say: Say, ready: Callable[[], None]) -> NoReturn:
                 if engine is not None:
                     containers(state_dir, say, engine, name)
                     continue
-                gone = events.gone(_QUIET_S, _LONGEST_BURST_S)
+                now = time.monotonic()
+                lately = [moment for moment in lately if moment > now - 60]
+                gone = events.gone(patience(len(lately)), _LONGEST_BURST_S)
+                if before is None:
+                    before = put_back(state_dir, say)
+                    continue
                 with store.reading(state_dir) as kept:
                     seen = observe.everything(kept)
                 networks = shaken(seen, before, gone)
                 # What is put back was looked at once more; of the others a change meanwhile is still to be heard of.
                 later = put_back(state_dir, say, networks) if networks else {}
+                lately += [now] if networks else []
                 before = {
                     name: later.get(name, place) if name in networks else place for name, place in ground(seen).items()
                 }
                 last = ""
     raise AssertionError("the events of engines have no end")
+
+
+def patience(times: int) -> float:
+    """Seconds of quiet among the links before it is looked what changed, by how often something was put back within a
+    minute: something else on the host may take it away each time."""
+    return min(_QUIET_S * 2.0 ** max(0, times - _CALM), _LONGEST_QUIET_S)
 
 
 @contextmanager

@@ -141,6 +141,12 @@ def test_another_descriptor_is_listened_to_beside_the_engines(monkeypatch):
     os.close(writer)
 
 
+def test_who_takes_away_again_and_again_what_is_put_back_is_not_raced():
+    waits = [restore.patience(times) for times in range(100)]
+    assert waits[:11] == [0.3] * 11  # a card that goes and returns is put back two or three times
+    assert waits == sorted(waits) and waits[-1] == 10
+
+
 @pytest.mark.parametrize("address", ["/{}/notify", "@{}"])
 def test_systemd_hears_that_it_is_ready(address, tmp_path, monkeypatch):
     place = address.format(str(tmp_path).strip("/"))
