@@ -154,7 +154,7 @@ def started(tmp_path: Path, *hardware: Callable[[], None]) -> Iterator[tuple[Hos
 
 def copied(path: str, to: str) -> None:
     Path(to).parent.mkdir(parents=True, exist_ok=True)
-    command("cp", "--archive", path, to)
+    command("cp", "--archive", "--no-target-directory", path, to)
 
 
 def facts(host: Host) -> dict[str, Any]:
