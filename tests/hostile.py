@@ -102,6 +102,7 @@ SENSIBLE: dict[str, tuple[Any, ...]] = {
     "mtu": (0, 68, 1280, 1400, 1500, 9000),
     "cooldown": (0, 60, 31536000),
     "history_days": (0, 30),
+    "announce": ({"count": 0}, {"count": 2, "interval_ms": 100}, {}),
     "labels": ({"team": "netops"}, {}),
     "base": ("10.200.0.0/16", "172.18.0.0/16", "fd00::/40"),
     "size": (16, 20, 24, 64),

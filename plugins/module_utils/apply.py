@@ -16,7 +16,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink
+from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink, wire
+from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
 from ansible_collections.netops.underlay.plugins.module_utils.links import has_sysctl
@@ -36,6 +37,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.parents import IFL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
     WHOLE_RUN,
+    Announce,
     ChangeParent,
     CheckGone,
     MakeLink,
@@ -447,6 +449,18 @@ def _words(request: netlink.Request, step: SetUp) -> str:
     return f"set up link '{step.name}' {where}"
 
 
+def _announce(run: _Run, steps: Sequence[Announce]) -> None:
+    """What is told of each link is what was read back of it."""
+    speakers = []
+    for step in steps:
+        space = run.after.get(step.space)
+        link = space.marked(step.mark) if space else None
+        if space and link:
+            frames = tuple(wire.announcements(link.mac, step.addresses))
+            speakers.append(Speaker(space.path, space.identity, link.name, frames, step.count, step.interval_ms / 1000))
+    send_announcements(speakers)
+
+
 # --- names ----------------------------------------------------------------------------------------------------
 
 
@@ -478,6 +492,7 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     MakeNamespace: _make_namespaces,
     MakeLink: _make_links,
     SetUp: _set_up,
+    Announce: _announce,
     PutNames: _put_names,
     RemoveNames: _remove_names,
 }

@@ -26,6 +26,17 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
+class Announcing:
+    """How often neighbours are told of an endpoint that comes or changes, and how long lies between."""
+
+    count: int = 3
+    interval_ms: int = 1000
+
+
+ANNOUNCING = Announcing()
+
+
+@dataclass(frozen=True)
 class Network:
     """A network as it is kept.
 
@@ -50,6 +61,7 @@ class Network:
     cooldown: int = 0
     vlan_protocol: str = DEFAULT_VLAN_PROTOCOL
     pending: bool = False
+    announce: Announcing = ANNOUNCING
 
     @property
     def driver(self) -> Driver:

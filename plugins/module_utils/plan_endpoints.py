@@ -40,6 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Obs
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     WHOLE_RUN,
+    Announce,
     Drop,
     KernelStep,
     MakeNamespace,
@@ -772,7 +773,7 @@ def _steps(
                 f"{network.driver_name} {network.mode}, which takes all that comes in on '{parent.name}' for itself,"
             )
             _check_lifelines(work, spec.item, spec.key, doing, parents.cut_by_passthru(work.seen.host, parent.index))
-        work.kernel += links.made(wanted, loopback_up=not room.lo_up)
+        work.kernel += [*links.made(wanted, loopback_up=not room.lo_up), *_announced(spec, network, row, addresses)]
         action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
         work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
     else:
@@ -782,6 +783,8 @@ def _steps(
             _check_lifelines(work, spec.item, spec.key, doing, parents.cut_with(work.seen.host, link.index))
         if not step.empty:
             work.kernel.append(step)
+        if step.addresses or step.mac_address:
+            work.kernel += _announced(spec, network, row, addresses)
         if not step.empty or changes or old is None:
             action = "adopt" if old is None else "change" if changes or former else verb
             work.actions.append(Action(action, "endpoint", row.label, {**found, **changes}))
@@ -794,6 +797,17 @@ def _steps(
 def _intended(row: Endpoint, former: Endpoint | None) -> Endpoint:
     """The row until its link is there; of one that moves it still says which namespace has the old link."""
     return replace(row, cookie=former.cookie if former else None, boot_id=former.boot_id if former else "")
+
+
+def _announced(
+    spec: EndpointSpec, network: Network, row: Endpoint, addresses: Mapping[int, Allocation]
+) -> list[Announce]:
+    """What its neighbours have to hear of; in l3 it has none."""
+    held = tuple(allocation.address for allocation in addresses.values())
+    if network.routed or not network.announce.count or not held:
+        return []
+    told = network.announce
+    return [Announce(spec.item, row.target, endpoint_mark(*row.key), held, told.count, told.interval_ms)]
 
 
 def _peers(work: _Work, row: Endpoint) -> dict[int, tuple[IPAddress, ...]]:

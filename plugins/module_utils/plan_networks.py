@@ -16,6 +16,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.addressing import 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ANNOUNCING,
     DEFAULT_HISTORY_DAYS,
     DEFAULT_VLAN_PROTOCOL,
     ENDPOINT,
@@ -247,6 +248,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         labels=spec.labels if spec.labels is not None else (old.labels if old else {}),
         vlan_protocol=spec.vlan_protocol or _kept_protocol(work, old, asked_parent),
         cooldown=spec.cooldown if spec.cooldown is not None else (old.cooldown if old else 0),
+        announce=spec.announce or (old.announce if old else ANNOUNCING),
     )
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")

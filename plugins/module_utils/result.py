@@ -69,6 +69,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
         "ipam_config": [_subnet(subnet) for subnet in item.subnets],
         "labels": dict(item.labels),
         "cooldown": item.cooldown,
+        "announce": asdict(item.announce),
         "state": "present",
     }
 

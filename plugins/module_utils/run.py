@@ -296,6 +296,7 @@ _NETWORK_KEYS = dict.fromkeys(
         "ipam_config",
         "labels",
         "cooldown",
+        "announce",
         "state",
     ]
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeVar
@@ -26,10 +26,12 @@ from ansible_collections.netops.underlay.plugins.module_utils.addressing import 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ANNOUNCING,
     HISTORY_DAYS,
     HOST,
     NONE,
     POOLS,
+    Announcing,
     HostSetting,
     Target,
 )
@@ -52,6 +54,7 @@ _NAMES_TAKEN = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters"}
 )
 ALIASES_MAX = 64
+ANNOUNCE_MAX, ANNOUNCE_INTERVAL_MAX = 10, 6000
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)")
 # What follows from the options of the network.
@@ -77,6 +80,7 @@ class NetworkSpec:
     labels: Mapping[str, str] | None = None
     cooldown: int | None = None
     vlan_protocol: str | None = None
+    announce: Announcing | None = None
     force: bool = False
     own_force: bool = False
     given_gateways: tuple[str, ...] = ()
@@ -237,10 +241,27 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         labels=_labels(options.get("labels")),
         vlan_protocol=options.get("vlan_protocol"),
         cooldown=_within(options.get("cooldown"), "cooldown", 0, COOLDOWN_MAX, "seconds"),
+        announce=_announce(options.get("announce")),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
         warnings=tuple(f"{item}: {warning}" for warning in warnings),
     )
+
+
+def _announce(given: Mapping[str, Any] | None) -> Announcing | None:
+    """Few and soon: whoever sends them is gone within a minute."""
+    if given is None:
+        return None
+    bounds = {"count": (0, ANNOUNCE_MAX, "times"), "interval_ms": (10, ANNOUNCE_INTERVAL_MAX, "milliseconds")}
+    found = asdict(ANNOUNCING)
+    for name, value in given.items():
+        if name not in bounds:
+            raise ValueError(f"announce: {shown(str(name))} is not known; there are count and interval_ms")
+        number = str(value)
+        if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,9}", number):
+            raise ValueError(f"announce: {name} {shown(number)} is not a whole number")
+        found[name] = _within(int(number), f"announce: {name}", *bounds[name])
+    return Announcing(**found)
 
 
 def _driver_settings(options: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:

@@ -176,6 +176,18 @@ class SetUp:
 
 
 @dataclass(frozen=True)
+class Announce:
+    """Tell the neighbours of an endpoint's link which addresses it has, ``count`` times. ``mark`` finds the link."""
+
+    item: str
+    space: Target
+    mark: str
+    addresses: tuple[IPAddress, ...]
+    count: int
+    interval_ms: int
+
+
+@dataclass(frozen=True)
 class PutNames:
     """Bring our block of names in a hosts file to ``block`` ('': no block). ``base`` is what a file begins with that is
     to be made; None: one that is not there is left alone."""
@@ -206,6 +218,7 @@ KernelStep = Union[
     MakeNamespace,
     MakeLink,
     SetUp,
+    Announce,
     PutNames,
     RemoveNames,
 ]
@@ -220,6 +233,7 @@ PHASES: tuple[type, ...] = (
     MakeNamespace,
     MakeLink,
     SetUp,
+    Announce,
     PutNames,
     RemoveNames,
 )

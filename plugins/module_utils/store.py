@@ -37,6 +37,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     HISTORY_DAYS,
     RESERVED,
     Allocation,
+    Announcing,
     Endpoint,
     Held,
     HostSetting,
@@ -837,7 +838,8 @@ def _network(name: str, body: dict[str, Any]) -> Network:
         )
         for subnet in body.pop("subnets")
     )
-    return Network(name=name, subnets=subnets, **body)
+    announce = Announcing(*body.pop("announce", ()))  # a store of before has none
+    return Network(name=name, subnets=subnets, announce=announce, **body)
 
 
 def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
@@ -853,6 +855,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         "mtu": network.mtu,
         "cooldown": network.cooldown,
         "vlan_protocol": network.vlan_protocol,
+        "announce": [network.announce.count, network.announce.interval_ms],
         "labels": dict(network.labels),
         "subnets": [
             {

@@ -106,6 +106,21 @@ def _packed(address: object) -> bytes:
     return ipaddress.IPv4Address(str(address)).packed
 
 
+def announcements(mac: str, addresses: Iterable[IPAddress]) -> list[bytes]:
+    """Who has these addresses, told to all: for IPv4 a gratuitous ARP request and reply, since some heed only the one and some
+    only the other (RFC 5227, 3); for IPv6 an unsolicited advertisement (RFC 4861, 7.2.6)."""
+    frames = []
+    for address in addresses:
+        if address.version == 4:
+            frames.append(_arp(ARP_REQUEST, mac, address, NO_MAC, address))
+            frames.append(_arp(ARP_REPLY, mac, address, mac, address))
+        else:
+            option = struct.pack("!BB6s", _TARGET_MAC, 1, _mac(mac))
+            body = _NEIGHBOUR.pack(ADVERTISEMENT, 0, 0, _OVERRIDE, address.packed) + option
+            frames.append(_icmpv6(ALL_NODES_MAC, mac, address, ALL_NODES, body))
+    return frames
+
+
 # --- frames read ----------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,15 @@ options:
         left out for a network that is made.
       - Caches of neighbours and firewalls then do not lead to the new owner what was meant for the old one.
     type: int
+  announce:
+    description:
+      - How often the neighbours are told of an endpoint of this network that comes, moves, or gets another address or MAC address.
+        Each time a gratuitous ARP request and reply, or an unsolicited neighbour advertisement, is sent from its link as soon as
+        that has carrier. So caches of neighbours and switches lead to it at once.
+      - C(count) is how many times, 0 to 10, and 3 if left out; 0 sends nothing. C(interval_ms) is how many milliseconds lie between,
+        10 to 6000, and 1000 if left out.
+      - The task does not wait for it; a process of its own sends them and ends. In l3 and l3s nothing is sent.
+    type: dict
   force:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
@@ -197,6 +206,9 @@ options:
       cooldown:
         description: See O(cooldown).
         type: int
+      announce:
+        description: See O(announce).
+        type: dict
       force:
         description: See O(force).
         type: bool
@@ -326,6 +338,9 @@ networks:
           aux_addresses: {}
       labels: {}
       cooldown: 0
+      announce:
+        count: 3
+        interval_ms: 1000
       state: present
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -377,6 +392,7 @@ OPTIONS = {
     "labels": {"type": "dict"},
     "vlan_protocol": {"type": "str", "choices": ["802.1q", "802.1ad"]},
     "cooldown": {"type": "int"},
+    "announce": {"type": "dict"},
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

@@ -114,6 +114,9 @@ networks:
           aux_addresses: {}
       labels: {}
       cooldown: 0
+      announce:
+        count: 3
+        interval_ms: 1000
       state: present
 settings:
   description: The settings of the host; an empty list of pools means those of the collection.

@@ -20,6 +20,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     RESERVED,
     ROUTE_PROTOCOL,
     Allocation,
+    Announcing,
     Endpoint,
     HostSetting,
     MadeFile,
@@ -34,6 +35,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
+    Announce,
     Drop,
     MakeNamespace,
     MakeParent,
@@ -137,6 +139,7 @@ def network(name: str = "web", *subnets: Subnet | str, parent: str | None = "eth
         "internal": False,
         "enable_ipv4": True,
         "enable_ipv6": any(item.family == 6 for item in given),
+        "announce": Announcing(count=0),  # has tests of its own
         **fields,
     }
     return Network(
@@ -316,7 +319,7 @@ def _keep(tables: dict[type, dict[Any, Any]], kernel: _Kernel, step: Any) -> Non
 
 
 def _do(kernel: _Kernel, step: Any) -> None:
-    if isinstance(step, (PutNames, RemoveNames)):
+    if isinstance(step, (Announce, PutNames, RemoveNames)):
         return
     if isinstance(step, RemoveLink):
         place = kernel.space_of(step.space)

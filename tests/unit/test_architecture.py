@@ -95,6 +95,7 @@ def test_modules_import_ansible_and_the_road_alone():
 
 def test_frames_know_nothing_of_networks():
     assert GRAPH["wire"] <= {"addressing", "errors"}
+    assert GRAPH["announce"] <= {"errors", "namespaces"}
 
 
 def test_arrows_point_one_way():
@@ -128,6 +129,7 @@ WRITES = {
     *("send", "create_namespace", "remove_namespace", "remove_leftover", "send_side_by_side", "write_sysctl", "write"),
     *("put_block", "make_file", "remove_file"),  # hosts.py
     *("put_files", "remove_all"),  # install.py
+    "send_announcements",  # announce.py
 }
 
 
@@ -140,8 +142,8 @@ def names_used(tree: ast.AST) -> set[str]:
 
 # The service is no plan: files are there or not.
 OF_INSTALL = {"put_files", "remove_all"}
-# What wire.py sends goes to others and changes nothing here.
-WRITERS = {"apply", "netlink", "namespaces", "store", "hosts", "install", "wire"}
+# What wire.py and announce.py send goes to others and changes nothing here.
+WRITERS = {"apply", "netlink", "namespaces", "store", "hosts", "install", "wire", "announce"}
 
 
 @pytest.mark.parametrize("name", sorted(set(UTILS) - WRITERS))

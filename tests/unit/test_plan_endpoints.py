@@ -21,6 +21,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ROUTE_PROTOCOL,
     Action,
     Allocation,
+    Announcing,
     Endpoint,
     MadeNamespace,
     Target,
@@ -31,6 +32,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Chi
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
+    Announce,
     Drop,
     MakeLink,
     MakeNamespace,
@@ -1295,3 +1297,39 @@ def test_with_a_parent_that_is_made_anew_its_links_are_made_anew():
     found = plan(observed, ask(), parents_to_come=["eth0.20"])
     assert [type(step) for step in found.kernel] == [RemoveLink, MakeLink, SetUp]
     assert done(found) == [("rebuild", "endpoint", "vlan20/web1")]
+
+
+# --- what neighbours are told ---------------------------------------------------------------------------------
+
+TELLING = replace(DUAL, announce=Announcing(2, 500))
+
+
+def told(found: Plan) -> list[tuple[Target, str, tuple[str, ...], int, int]]:
+    return [
+        (step.space, step.mark, tuple(map(str, step.addresses)), step.count, step.interval_ms)
+        for step in found.kernel
+        if isinstance(step, Announce)
+    ]
+
+
+def test_neighbours_are_told_of_one_that_comes_and_not_again():
+    observed = world(TELLING)
+    first = plan(observed, ask("web1", "dual"))
+    assert told(first) == [
+        (netns("web1"), endpoint_mark("dual", "web1"), ("192.168.20.2", "2001:db8::2"), 2, 500),
+    ]
+    there = carried_out(observed, first)
+    assert told(plan(there, ask("web1", "dual"))) == []
+    assert told(plan(there, ask("web1", "dual", aliases=("www",)))) == []
+
+
+def test_neighbours_are_told_of_another_address_mac_address_or_place():
+    observed = world(replace(MAC, announce=Announcing()))
+    there = carried_out(observed, plan(observed, ask("web1", "mac")))
+    for change in ({"ipv4_address": "192.168.20.9"}, {"mac_address": "02:00:00:00:00:99"}, {"target": netns("other")}):
+        assert len(told(plan(there, ask("web1", "mac", **change)))) == 1, change
+
+
+@pytest.mark.parametrize("net", [replace(DUAL, announce=Announcing(0)), replace(L3, announce=Announcing())])
+def test_nothing_is_told_where_it_is_turned_off_or_nobody_listens(net):
+    assert told(plan(world(net), ask("web1", net.name))) == []

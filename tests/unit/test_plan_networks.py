@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import plan_networks
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    ANNOUNCING,
     Action,
     Allocation,
     Endpoint,
@@ -101,7 +102,7 @@ def endpoint(net: Any, name: str) -> Endpoint:
 
 def test_a_network_gets_its_sub_interface_made():
     change = plan(seen(), ask("web", "192.168.20.0/24", parent="eth0.20"))
-    net = network("web", "192.168.20.0/24", parent="eth0.20")
+    net = network("web", "192.168.20.0/24", parent="eth0.20", announce=ANNOUNCING)
     assert change.plan == Plan(
         actions=(Action("create", "parent", "eth0.20"), Action("create", "network", "web")),
         before=(Put(OURS20), Put(net)),

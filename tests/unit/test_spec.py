@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import spec
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
-from ansible_collections.netops.underlay.plugins.module_utils.model import HostSetting, Target
+from ansible_collections.netops.underlay.plugins.module_utils.model import Announcing, HostSetting, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
 NETWORK_OPTIONS = (
     "name driver ipvlan_mode ipvlan_flag macvlan_mode parent internal enable_ipv4 enable_ipv6 ipam_config mtu labels "
-    "cooldown force state"
+    "cooldown announce force state"
 ).split()
 ENDPOINT_OPTIONS = (
     "name network netns netns_path pid ipv4_address ipv6_address mac_address ifname default_route keep state"
@@ -974,3 +974,45 @@ def test_the_network_none_takes_nothing_of_a_link(option):
 
 def test_the_host_is_not_on_none():
     assert "contradict each other" in wrong_endpoint(network="none", netns=None, host=True)
+
+
+# --- announcing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (None, None),
+        ({"count": 3, "interval_ms": 1000}, Announcing(3, 1000)),
+        ({"count": 0, "interval_ms": 10}, Announcing(0, 10)),
+        ({"count": "5"}, Announcing(5, 1000)),
+        ({"interval_ms": 50}, Announcing(3, 50)),
+        ({}, Announcing()),
+    ],
+)
+def test_how_often_neighbours_are_told(given, found):
+    assert network(announce=given).announce == found
+
+
+@pytest.mark.parametrize("count", [-1, 11])
+def test_neighbours_are_told_a_few_times_only(count):
+    words = network_refusal(announce={"count": count, "interval_ms": 1000})
+    assert words == f"announce: count {count} is not between 0 and 10 times"
+
+
+@pytest.mark.parametrize("interval", [9, 6001])
+def test_neighbours_are_told_within_a_minute(interval):
+    words = network_refusal(announce={"count": 3, "interval_ms": interval})
+    assert words == f"announce: interval_ms {interval} is not between 10 and 6000 milliseconds"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"times": 3}, "announce: 'times' is not known; there are count and interval_ms"),
+        ({"count": "many"}, "announce: count 'many' is not a whole number"),
+        ({"count": True}, "announce: count 'True' is not a whole number"),
+    ],
+)
+def test_how_often_is_said_in_numbers(given, words):
+    assert network_refusal(announce=given) == words

@@ -69,6 +69,23 @@ def test_a_padded_frame_carries_an_mtu_and_says_the_same():
     assert wire.padded(probe, 10) == probe
 
 
+# --- announcements --------------------------------------------------------------------------------------------
+
+
+def test_an_ipv4_address_is_announced_by_request_and_reply():
+    broadcast = Ether(dst="ff:ff:ff:ff:ff:ff", src=MAC)
+    request, reply = wire.announcements(MAC, [V4])
+    built_alike(request, broadcast / ARP(op=1, hwsrc=MAC, psrc=str(V4), hwdst="00:00:00:00:00:00", pdst=str(V4)))
+    built_alike(reply, broadcast / ARP(op=2, hwsrc=MAC, psrc=str(V4), hwdst=MAC, pdst=str(V4)))
+
+
+def test_an_ipv6_address_is_announced_by_an_advertisement_that_nobody_asked_for():
+    [frame] = wire.announcements(MAC, [V6])
+    ip = IPv6(src=str(V6), dst="ff02::1", hlim=255)
+    body = ICMPv6ND_NA(R=0, S=0, O=1, tgt=str(V6)) / ICMPv6NDOptDstLLAddr(lladdr=MAC)
+    built_alike(frame, Ether(dst="33:33:00:00:00:01", src=MAC) / ip / body)
+
+
 # --- read -----------------------------------------------------------------------------------------------------
 
 
