@@ -62,6 +62,7 @@ class Network:
     vlan_protocol: str = DEFAULT_VLAN_PROTOCOL
     pending: bool = False
     announce: Announcing = ANNOUNCING
+    conflict_check: bool = False
 
     @property
     def driver(self) -> Driver:

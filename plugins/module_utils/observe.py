@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import engines, hosts, lifelines, netlink
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, address_of
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
@@ -119,6 +119,7 @@ class Observed:
     engines tell of it. ``hosts`` are the hosts files of the targets that this run is about, ``hosts_base`` the host's own
     and ``made_files`` those that we made; ``sysctls`` are by endpoint, those that the kernel does not tell with a link.
     ``abandoned`` are targets without any endpoint whose namespace or hosts file we made: runs that were broken off left them.
+    ``conflicts`` has the MAC of the station that has an address, by parent and address, as far as the wire was asked.
     """
 
     networks: Mapping[str, Network]
@@ -146,6 +147,7 @@ class Observed:
     made_files: Mapping[str, MadeFile] = field(default_factory=dict)
     sysctls: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     abandoned: frozenset[Target] = frozenset()
+    conflicts: Mapping[tuple[str, IPAddress], str] = field(default_factory=dict)
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
@@ -192,9 +194,11 @@ def for_endpoints(
     purged: Iterable[str] = (),
     base: Observed | None = None,
     networks: Mapping[str, Network] | None = None,
+    conflicts: Mapping[tuple[str, IPAddress], str] = MappingProxyType({}),
 ) -> Observed:
     """What the plan of endpoints needs; ``purged`` are networks whose other endpoints are to go. ``base`` is what was
-    seen before in this run, if anything was, and ``networks`` are as they will be, if the run changes them."""
+    seen before in this run, if anything was, and ``networks`` are as they will be, if the run changes them. ``conflicts``
+    are addresses that others were found to have, in whose place more free ones are needed."""
     seen = base or _base(store, addresses=True)
     networks = seen.networks if networks is None else networks
     wanted = {spec.key for spec in specs}
@@ -234,7 +238,8 @@ def for_endpoints(
     return replace(
         seen,
         allocations=_merged(store.of_endpoints(known), store.holders(asked)),
-        free=_free(store, networks, names, len(wanted)),
+        free=_free(store, networks, names, len(wanted) + len(conflicts)),
+        conflicts=conflicts,
         engine_of=engine_of,
         containers=containers,
         hosts=_hosts(targets | {row.target for row in unfinished}, [*concerned, *unfinished], containers),

@@ -22,6 +22,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST,
     NONE,
+    RESERVED,
     Action,
     Allocation,
     Endpoint,
@@ -53,6 +54,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
 )
 
 Key = tuple[str, str]
+# How long an address that somebody else has is held, in seconds: a day.
+QUARANTINE_S = 86400
 
 
 @dataclass
@@ -462,6 +465,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     # In another namespace the default route is decided anew.
     decided_before = set(work.held.get(spec.key, ())) if old and not moved else set()
     addresses = _addresses(work, spec, network)
+    _check_conflicts(work, network, addresses)
     space = room.space
     link = None if space is None else space.marked(endpoint_mark(*spec.key))
     wrong = link is not None and not _same_kind(link, network, work)
@@ -646,12 +650,41 @@ def _addresses(work: _Work, spec: EndpointSpec, network: Network) -> dict[int, A
                 _release(work, spec.item, row)
         if subnets:
             if not rows:
-                rows = [work.book.next_free(network, ENDPOINT, spec.name, family)]
+                rows = [_next_unused(work, spec, network, family)]
                 _allocated(work, rows[0])
             found[family] = rows.pop(0)
         for row in rows:
             _release(work, spec.item, row)
     return found
+
+
+def _next_unused(work: _Work, spec: EndpointSpec, network: Network, family: int) -> Allocation:
+    """The next free address that no other station has; those that one has are set aside for a while."""
+    while True:
+        row = work.book.next_free(network, ENDPOINT, spec.name, family)
+        mac = work.seen.conflicts.get((network.parent, row.address))
+        if mac is None:
+            return row
+        work.book.forget(row)
+        why = f"in use by {mac} on {network.parent}"
+        aside = work.book.claim(
+            network, RESERVED, f"conflict-{row.address}", row.address, why, expires=work.seen.now + QUARANTINE_S
+        )
+        _allocated(work, aside)
+        work.warnings.append(
+            f"{spec.item}: {row.address} of network '{network.name}' is {why}, so it is set aside for a day and another one "
+            "is taken"
+        )
+
+
+def _check_conflicts(work: _Work, network: Network, addresses: Mapping[int, Allocation]) -> None:
+    for family, row in addresses.items():
+        mac = work.seen.conflicts.get((network.parent, row.address))
+        if mac:
+            raise ValueError(
+                f"ipv{family}_address {row.address} cannot be used in network '{network.name}': {mac} on {network.parent} has it; "
+                "free it there, or use another"
+            )
 
 
 def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None, moved: bool) -> str:

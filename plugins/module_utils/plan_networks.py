@@ -249,6 +249,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         vlan_protocol=spec.vlan_protocol or _kept_protocol(work, old, asked_parent),
         cooldown=spec.cooldown if spec.cooldown is not None else (old.cooldown if old else 0),
         announce=spec.announce or (old.announce if old else ANNOUNCING),
+        conflict_check=spec.conflict_check if spec.conflict_check is not None else bool(old and old.conflict_check),
     )
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")

@@ -70,6 +70,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
         "labels": dict(item.labels),
         "cooldown": item.cooldown,
         "announce": asdict(item.announce),
+        "conflict_check": item.conflict_check,
         "state": "present",
     }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import (
     audit,
+    conflicts,
     install,
     netlink,
     observe,
@@ -297,6 +298,7 @@ _NETWORK_KEYS = dict.fromkeys(
         "labels",
         "cooldown",
         "announce",
+        "conflict_check",
         "state",
     ]
 )
@@ -375,6 +377,16 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         scope = _purge_scope(kept, params, specs) if purge else set()
         seen = observe.for_endpoints(kept, specs, scope)
         plan, outcomes = plan_endpoints.plan(seen, specs, scope)
+        asked: set[tuple[str, Any]] = set()
+        while True:
+            fresh = {place for place in conflicts.to_ask(seen, outcomes) if place not in asked}
+            asked |= fresh
+            taken = _taken_by_others(seen, fresh)
+            if not taken:
+                break
+            # Others may be taken in their place, which are then to be asked about in turn.
+            seen = observe.for_endpoints(kept, specs, scope, conflicts={**seen.conflicts, **taken})
+            plan, outcomes = plan_endpoints.plan(seen, specs, scope)
         before = _present(seen, seen.endpoints, outcomes)
         after = _predicted(seen, outcomes)
         final = after
@@ -389,8 +401,15 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         **result.of_plan(plan),
         "endpoints": [final.get(item.key) or _absent_endpoint(item.network, item.name) for item in specs],
         "diff": result.diff(_labelled(before), _labelled(after)),
-        "warnings": plan.warnings,
+        "warnings": [*plan.warnings, *conflicts.unasked(seen, asked)],
     }
+
+
+def _taken_by_others(seen: Observed, places: Iterable[tuple[str, Any]]) -> dict[tuple[str, Any], str]:
+    """Those of these addresses (by parent) that another station has, with its MAC; all are asked about at once."""
+    talks = conflicts.talks(seen, places)
+    wire.talk(talks)
+    return {(parent, address): mac for parent, each in talks.items() for address, mac in each.found.items()}
 
 
 def _purge_scope(kept: Store, params: Mapping[str, Any], specs: Sequence[EndpointSpec]) -> set[str]:

@@ -81,6 +81,7 @@ class NetworkSpec:
     cooldown: int | None = None
     vlan_protocol: str | None = None
     announce: Announcing | None = None
+    conflict_check: bool | None = None
     force: bool = False
     own_force: bool = False
     given_gateways: tuple[str, ...] = ()
@@ -242,6 +243,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         vlan_protocol=options.get("vlan_protocol"),
         cooldown=_within(options.get("cooldown"), "cooldown", 0, COOLDOWN_MAX, "seconds"),
         announce=_announce(options.get("announce")),
+        conflict_check=options.get("conflict_check"),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
         warnings=tuple(f"{item}: {warning}" for warning in warnings),

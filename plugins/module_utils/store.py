@@ -855,6 +855,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         "mtu": network.mtu,
         "cooldown": network.cooldown,
         "vlan_protocol": network.vlan_protocol,
+        "conflict_check": network.conflict_check,
         "announce": [network.announce.count, network.announce.interval_ms],
         "labels": dict(network.labels),
         "subnets": [

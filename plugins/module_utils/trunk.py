@@ -77,7 +77,7 @@ def questions(host: Host, networks: Iterable[Network]) -> dict[str, Question]:
     """One for each parent that can carry frames."""
     by_parent: dict[str, list[Network]] = {}
     for item in networks:
-        if not item.isolated and _obstacle(host, item.parent) is None:
+        if not item.isolated and obstacle(host, item.parent) is None:
             by_parent.setdefault(item.parent, []).append(item)
     return {name: _question(host, host.links[name], items) for name, items in by_parent.items()}
 
@@ -245,9 +245,9 @@ def findings(item: Network, host: Host, answer: Answer | None, known: Mapping[st
     """What is to be told of one network. ``known`` has the MAC that each gateway had last time."""
     if item.isolated:
         return []
-    obstacle = _obstacle(host, item.parent)
-    if obstacle or answer is None:
-        return [obstacle] if obstacle else []
+    barred = obstacle(host, item.parent)
+    if barred or answer is None:
+        return [barred] if barred else []
     link = host.links[item.parent]
     place = _place(host, link)
     if not answer.stations:
@@ -258,7 +258,7 @@ def findings(item: Network, host: Host, answer: Answer | None, known: Mapping[st
     return [*found, *_of_mtu(place, item, link, answer), *_of_masks(place, item, answer)]
 
 
-def _obstacle(host: Host, parent: str) -> Finding | None:
+def obstacle(host: Host, parent: str) -> Finding | None:
     """Why no frame can be sent on a parent."""
     link = host.links.get(parent)
     if link is None:

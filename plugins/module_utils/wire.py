@@ -254,13 +254,16 @@ def _lead(open_ones: Mapping[int, tuple[socket.socket, Talk]]) -> None:
     with select.epoll() as waiting:
         for number in open_ones:
             waiting.register(number, select.EPOLLIN)
-        _send_due(open_ones.values())
-        while not all(each.done(time.monotonic()) for _link, each in open_ones.values()):
-            ready = [open_ones[number] for number, _event in waiting.poll(_TICK_S)]
-            for link, each in ready:
+        over = False
+        while not over:
+            _send_due(open_ones.values())
+            # What has come in by now is read before anybody says that it is over, however late we are.
+            now = time.monotonic()
+            for number, _event in waiting.poll(_TICK_S):
+                link, each = open_ones[number]
                 for frame, at in _received(link):
                     each.heard(frame, at)
-            _send_due(open_ones.values())
+            over = all(each.done(now) for _link, each in open_ones.values())
 
 
 def close_all(links: Iterable[socket.socket]) -> None:

@@ -123,6 +123,14 @@ options:
         10 to 6000, and 1000 if left out.
       - The task does not wait for it; a process of its own sends them and ends. In l3 and l3s nothing is sent.
     type: dict
+  conflict_check:
+    description:
+      - Whether the wire is asked, before an endpoint of this network gets an address, if another station has it. V(false) if left
+        out for a network that is made, since some switches raise an alarm about such probes.
+      - Where a free address was to be given out, the next one is taken, and the one that is in use is held for a day by a
+        reservation that names the station. Where the address was asked for, or held before, it is an error and nothing is changed.
+      - All endpoints of a task are asked about at the same time, which takes four seconds. In l3 and l3s there is nobody to ask.
+    type: bool
   force:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
@@ -209,6 +217,9 @@ options:
       announce:
         description: See O(announce).
         type: dict
+      conflict_check:
+        description: See O(conflict_check).
+        type: bool
       force:
         description: See O(force).
         type: bool
@@ -341,6 +352,7 @@ networks:
       announce:
         count: 3
         interval_ms: 1000
+      conflict_check: false
       state: present
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -393,6 +405,7 @@ OPTIONS = {
     "vlan_protocol": {"type": "str", "choices": ["802.1q", "802.1ad"]},
     "cooldown": {"type": "int"},
     "announce": {"type": "dict"},
+    "conflict_check": {"type": "bool"},
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

@@ -117,6 +117,7 @@ networks:
       announce:
         count: 3
         interval_ms: 1000
+      conflict_check: false
       state: present
 settings:
   description: The settings of the host; an empty list of pools means those of the collection.

@@ -333,6 +333,7 @@ def child_of(pid: int) -> dict[str, dict[str, Any]]:
 
 
 _SOL_PACKET, _PACKET_AUXDATA, _VLAN_VALID = 263, 8, 0x10
+_SO_RCVBUFFORCE = 33
 _ETH_P_ALL = 0x0003
 
 
@@ -346,6 +347,7 @@ def captured(netns: str, device: str) -> Iterator[Callable[[], list[tuple[int | 
         listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
         listener.bind((device, _ETH_P_ALL))
     listener.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
     listener.setblocking(False)
     frames: list[tuple[int | None, bytes]] = []
 

@@ -111,7 +111,8 @@ def test_what_is_pure_reaches_neither_kernel_nor_store(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "audit", "result", "trunk"]
+    "name",
+    ["links", "parents", "plan_networks", "plan_endpoints", "plan_addresses", "audit", "result", "trunk", "conflicts"],
 )
 def test_what_plans_does_nothing_itself(name):
     assert not GRAPH[name] & {"netlink", "namespaces", "store", "apply", "run"}

@@ -1333,3 +1333,48 @@ def test_neighbours_are_told_of_another_address_mac_address_or_place():
 @pytest.mark.parametrize("net", [replace(DUAL, announce=Announcing(0)), replace(L3, announce=Announcing())])
 def test_nothing_is_told_where_it_is_turned_off_or_nobody_listens(net):
     assert told(plan(world(net), ask("web1", net.name))) == []
+
+
+# --- addresses that others have -------------------------------------------------------------------------------
+
+THEIRS = "02:00:00:00:00:77"
+
+
+def in_use(observed: Observed, *addresses: str) -> Observed:
+    return replace(observed, conflicts={("eth0.20", ip_address(text)): THEIRS for text in addresses}, now=1_800_000_000)
+
+
+def test_a_free_address_that_somebody_has_is_set_aside_and_the_next_one_taken():
+    observed = in_use(world(NET), "192.168.20.2", "192.168.20.3")
+    found = plan(observed, ask("web1"), ask("web2"))
+    rows = {str(step.row.address): step.row for step in found.before if isinstance(step.row, Allocation)}
+    assert {text: row.owner for text, row in rows.items()} == {
+        "192.168.20.2": "conflict-192.168.20.2",
+        "192.168.20.3": "conflict-192.168.20.3",
+        "192.168.20.4": "web1",
+        "192.168.20.5": "web2",
+    }
+    aside = rows["192.168.20.2"]
+    assert (aside.kind, aside.description, aside.expires) == (
+        "reserved",
+        f"in use by {THEIRS} on eth0.20",
+        1_800_000_000 + plan_endpoints.QUARANTINE_S,
+    )
+    assert found.warnings[0] == (
+        f"name 'web1': 192.168.20.2 of network 'vlan20' is in use by {THEIRS} on eth0.20, so it is set aside for a day "
+        "and another one is taken"
+    )
+    assert len(found.warnings) == 2
+
+
+def test_an_address_that_was_asked_for_and_that_somebody_has_is_refused():
+    words = refusal(in_use(world(NET), "192.168.20.9"), ask("web1", ipv4_address="192.168.20.9"), ask("web2"))
+    assert words == (
+        f"name 'web1': ipv4_address 192.168.20.9 cannot be used in network 'vlan20': {THEIRS} on eth0.20 has it; free it there, "
+        "or use another"
+    )
+
+
+def test_an_address_that_is_held_and_that_somebody_has_is_refused():
+    observed = in_use(world(NET, allocations=held(NET, "web1", "192.168.20.9")), "192.168.20.9")
+    assert "192.168.20.9 cannot be used" in refusal(observed, ask("web1"))

@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Addresses that another station on the wire has: found before they are used."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import conflicts, wire
+
+from . import looks
+from .conftest import Host, batch, ip, sweep
+
+SUBNETS = [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}, {"subnet": "2001:db8:9::/64"}]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host with eth0, and at its other end a station that has two addresses of the network. It answers at once, so there is no
+    need to wait as long for it as for others."""
+    monkeypatch.setattr(conflicts, "ASKED_AT", (0.0, 0.2, 0.4))
+    monkeypatch.setattr(conflicts, "FREE_AFTER", 0.6)
+    sweep()
+    batch("netns add peer\nlink add eth0 type veth peer name far netns peer\nlink set eth0 up\n")
+    lines = "link set lo up\nlink set far up\naddr add 10.9.0.2/24 dev far\naddr add 2001:db8:9::3/64 dev far nodad\n"
+    batch(lines, netns="peer")
+    yield Host(tmp_path / "state")
+    sweep()
+
+
+def peer_mac() -> str:
+    return next(link["address"] for link in ip("link", "show", "far", netns="peer"))
+
+
+def make(host: Host, driver: str = "macvlan", check: bool = True) -> None:
+    how = {"announce": {"count": 0}, "conflict_check": check}
+    host.network("net", driver=driver, parent="eth0", ipam_config=SUBNETS, **how)
+
+
+def test_the_next_free_address_is_taken_and_the_other_set_aside(host: Host) -> None:
+    make(host)
+    result = looks.done(host, "vlan_endpoint", name="web1", network="net", netns="web1")
+    assert host.addresses("eth0", "web1") == ["10.9.0.3/24", "2001:db8:9::2/64"]
+    mac = peer_mac()
+    assert len(result["warnings"]) == 1
+    assert f"10.9.0.2 of network 'net' is in use by {mac} on eth0" in result["warnings"][0]
+    held = host.run("vlan_ipam_info", network="net", owner="conflict-10.9.0.2")["addresses"]
+    assert [(row["address"], row["kind"], row["description"]) for row in held] == [
+        ("10.9.0.2", "reserved", f"in use by {mac} on eth0")
+    ]
+    assert held[0]["expires"] is not None
+    # The second conflict, of the other family; the first is known and not asked about again.
+    result = host.endpoint("web2", "net")
+    assert host.addresses("eth0", "web2") == ["10.9.0.4/24", "2001:db8:9::4/64"]
+    assert [f"2001:db8:9::3 of network 'net' is in use by {mac}" in text for text in result["warnings"]] == [True]
+
+
+def test_without_the_check_the_address_is_used(host: Host) -> None:
+    """The control; and the option is kept with the network."""
+    make(host, check=False)
+    host.endpoint("web1", "net")
+    assert "10.9.0.2/24" in host.addresses("eth0", "web1")
+    make(host)
+    assert host.network("net")["networks"][0]["conflict_check"] is True
+
+
+def test_an_address_that_was_asked_for_is_refused_and_nothing_is_left(host: Host) -> None:
+    make(host, "ipvlan")
+    for option, address in (("ipv4_address", "10.9.0.2"), ("ipv6_address", "2001:db8:9::3")):
+        endpoints = [{"name": "web1", "netns": "web1", option: address}, {"name": "web2", "netns": "web2"}]
+        before = looks.everything(host)
+        message = host.refused("vlan_endpoint", network="net", endpoints=endpoints)
+        assert message.startswith("endpoints[0] (web1): ")
+        assert f"{option} {address} cannot be used in network 'net': {peer_mac()} on eth0 has it" in message
+        assert looks.everything(host) == before
+    assert host.namespaces() == {"peer"}
+
+
+def test_two_hundred_are_asked_about_at_the_same_time(host: Host) -> None:
+    """In one talk, whose frames are exactly those that docs/wire.md promises."""
+    make(host)
+    batch("addr flush dev far", netns="peer")
+    [mac] = {link["address"] for link in ip("link", "show", "eth0")}
+    talks = []
+    with pytest.MonkeyPatch.context() as patch, looks.captured("peer", "far") as heard:
+        lead = wire.talk
+        patch.setattr(wire, "talk", lambda asked: (talks.append(asked), lead(asked)))
+        endpoints = [{"name": f"e{n}", "netns": "all", "ipv4_address": f"10.9.0.{n}"} for n in range(20, 220)]
+        host.run("vlan_endpoint", check=True, network="net", endpoints=endpoints)
+        frames = [frame for _tag, frame in heard()]
+    assert [list(asked) for asked in talks if asked] == [["eth0"]]
+    probes = [frame for frame in frames if frame[12:14] == b"\x08\x06" and frame[6:12].hex(":") == mac]
+    wanted = {wire.arp_probe(mac, ip_address(f"10.9.0.{n}")) for n in range(20, 220)}
+    assert set(probes) == wanted
+    assert len(probes) == len(wanted) * len(conflicts.ASKED_AT)
+    asked = [frame for frame in frames if frame[12:14] == b"\x86\xdd" and frame[54] == wire.SOLICITATION]
+    assert sum(frame[22:38] == bytes(16) and frame[6:12].hex(":") == mac for frame in asked) >= 200 * len(
+        conflicts.ASKED_AT
+    )
+
+
+def test_where_nobody_can_be_asked_a_warning_says_so(host: Host) -> None:
+    make(host)
+    batch("link set far down", netns="peer")
+    result = host.endpoint("web1", "net")
+    words = "conflict_check: eth0 has no carrier: no cable, or its switch port is shut, so nobody could be asked"
+    assert [text.startswith(words) for text in result["warnings"]] == [True]
+
+
+def test_somebody_who_asks_for_the_same_address_has_it(host: Host) -> None:
+    """Two hosts that want one address at the same time: neither of them takes it."""
+    make(host)
+    with looks.inside("/run/netns/peer"):
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        link.bind(("far", 0))
+    with pytest.MonkeyPatch.context() as patch, link:
+        due = conflicts.Conversation.due
+
+        def both(self: conflicts.Conversation, now: float) -> list[bytes]:
+            frames = due(self, now)
+            for _frame in frames[:1]:
+                link.send(wire.arp_probe("02:00:00:00:00:77", ip_address("10.9.0.50")))
+            return frames
+
+        patch.setattr(conflicts.Conversation, "due", both)
+        message = host.refused("vlan_endpoint", name="web1", network="net", netns="web1", ipv4_address="10.9.0.50")
+    assert "02:00:00:00:00:77 on eth0 has it" in message

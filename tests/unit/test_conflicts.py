@@ -1,0 +1,100 @@
+"""Asking whether an address is in use: what is asked about, what is sent when, and what counts as an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+
+import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import conflicts, plan_endpoints, wire
+from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
+
+from .builders import carried_out, host, link, netns, network, seen, vlan_link
+
+MAC, OURS, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:02"
+FIRST, SECOND = ipaddress.ip_address("192.168.20.2"), ipaddress.ip_address("192.168.20.3")
+SIXTH = ipaddress.ip_address("2001:db8::2")
+OWN = frozenset({MAC, OURS})
+NET = network("net", "192.168.20.0/24", "2001:db8::/64", conflict_check=True)
+ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20))
+
+
+def ask(name: str = "web1") -> EndpointSpec:
+    return EndpointSpec(f"name '{name}'", "net", name, "present", netns(name))
+
+
+def test_new_addresses_are_asked_about_and_those_that_are_there_are_not():
+    observed = seen(NET, on=ON)
+    plan, outcomes = plan_endpoints.plan(observed, [ask()])
+    assert conflicts.to_ask(observed, outcomes) == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
+    there = carried_out(observed, plan)
+    assert conflicts.to_ask(there, plan_endpoints.plan(there, [ask()])[1]) == []
+    both = plan_endpoints.plan(there, [ask(), ask("web2")])[1]
+    assert [str(address) for _parent, address in conflicts.to_ask(there, both)] == ["192.168.20.3", "2001:db8::3"]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        replace(NET, conflict_check=False),
+        replace(NET, mode="l3"),
+        network("net", parent=None, conflict_check=True),
+    ],
+)
+def test_nothing_is_asked_where_it_is_not_wanted_or_nobody_could_answer(net):
+    on = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20), link(4, net.parent, "dummy")) if net.isolated else ON
+    observed = seen(net, on=on)
+    assert conflicts.to_ask(observed, plan_endpoints.plan(observed, [ask()])[1]) == []
+
+
+def test_a_parent_without_carrier_is_warned_of():
+    links = [link(2, "eth0"), replace(vlan_link(3, "eth0.20", 2, 20), carrier=False)]
+    observed = seen(NET, on=host(*links))
+    assert conflicts.talks(observed, [("eth0.20", FIRST)]) == {}
+    [words] = conflicts.unasked(observed, [("eth0.20", FIRST)])
+    assert words.startswith("conflict_check: eth0.20 has no carrier")
+    assert words.endswith("so nobody could be asked whether addresses are in use")
+
+
+def test_three_probes_a_second_apart_and_two_seconds_to_answer():
+    talk = conflicts.Conversation(MAC, [FIRST, SIXTH], OWN)
+    probes = [wire.arp_probe(MAC, FIRST), wire.neighbour_solicitation(MAC, None, SIXTH)]
+    sent = [(step / 10, talk.due(step / 10)) for step in range(50)]
+    assert [(at, frames) for at, frames in sent if frames] == [(0.0, probes), (1.0, probes), (2.0, probes)]
+    assert not talk.done(3.9)
+    assert talk.done(4.0)
+    assert talk.found == {}
+
+
+def arp(operation: int, mac: str, sender: object, target: object) -> bytes:
+    return wire._arp(operation, mac, sender, wire.NO_MAC, target)
+
+
+@pytest.mark.parametrize(
+    ("frame", "found"),
+    [
+        (arp(wire.ARP_REPLY, OTHER, FIRST, "0.0.0.0"), FIRST),
+        (arp(wire.ARP_REQUEST, OTHER, FIRST, FIRST), FIRST),
+        (arp(wire.ARP_REQUEST, OTHER, "0.0.0.0", FIRST), FIRST),
+        (wire.announcements(OTHER, [SIXTH])[0], SIXTH),
+        (wire.neighbour_solicitation(OTHER, None, SIXTH), SIXTH),
+        (arp(wire.ARP_REQUEST, OTHER, "192.168.20.99", FIRST), None),  # somebody looks for it, but has it not
+        (arp(wire.ARP_REPLY, OTHER, SECOND, "0.0.0.0"), None),
+        (arp(wire.ARP_REPLY, OURS, FIRST, "0.0.0.0"), None),
+        (arp(wire.ARP_REQUEST, MAC, "0.0.0.0", FIRST), None),
+        (b"short", None),
+    ],
+)
+def test_who_has_an_address(frame, found):
+    talk = conflicts.Conversation(MAC, [FIRST, SIXTH], OWN)
+    talk.due(0.0)
+    talk.heard(frame, 0.1)
+    assert talk.found == ({found: OTHER} if found else {})
+
+
+def test_what_is_known_is_not_asked_again_and_when_all_is_known_it_ends():
+    talk = conflicts.Conversation(MAC, [FIRST], OWN)
+    talk.due(0.0)
+    talk.heard(arp(wire.ARP_REPLY, OTHER, FIRST, "0.0.0.0"), 0.1)
+    assert talk.done(0.2)
+    assert talk.due(1.0) == []
