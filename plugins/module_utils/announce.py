@@ -8,7 +8,6 @@ Knows neither networks nor store. Its one product is frames on the wire; on this
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import socket
@@ -20,7 +19,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
-from ansible_collections.netops.underlay.plugins.module_utils.namespaces import entered, namespace_id, open_namespace
+from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (
+    entered,
+    name_process,
+    namespace_id,
+    open_namespace,
+)
 
 PROCESS_NAME = b"netops-announce"
 # How long a link may take to get carrier (a switch port that is just coming up), and how often it is looked.
@@ -30,7 +34,6 @@ _LOOK_AGAIN_S = 0.1
 _SIDE_BY_SIDE = 32
 
 _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40  # linux/sockios.h, linux/if.h
-_PR_SET_NAME = 15  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _let_go() -> None:
         if int(name) > 2:
             with contextlib.suppress(OSError):  # that of the listing itself
                 os.close(int(name))
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, PROCESS_NAME, 0, 0, 0)
+    name_process(PROCESS_NAME)
 
 
 def speak(speakers: Sequence[Speaker]) -> None:

@@ -26,6 +26,7 @@ NETNS_DIR = "/run/netns"  # iproute2's, which gives it as /var/run/netns (includ
 NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
+PR_SET_NAME = 15  # linux/prctl.h
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8  # include/linux/fs.h
 _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1  # linux/mount.h
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # asm-generic/unistd.h; the C library has no functions for them everywhere
@@ -71,6 +72,12 @@ def _mount(source: str, target: str, flags: int) -> None:
 
 def _set_namespace(netns_fd: int) -> None:
     _call("setns", netns_fd, CLONE_NEWNET)
+
+
+def name_process(name: bytes) -> None:
+    """What this process is called in lists of processes, up to 15 bytes."""
+    with suppress(OSError):
+        _call("prctl", PR_SET_NAME, name, 0, 0, 0)
 
 
 def current_namespace() -> int:

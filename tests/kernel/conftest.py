@@ -176,6 +176,13 @@ def _steady(link: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def announcements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None are sent in most tests: whoever sends them goes on for seconds, beside what is tested. test_announce.py sends them."""
+    apply = importlib.import_module("ansible_collections.netops.underlay.plugins.module_utils.apply")
+    monkeypatch.setattr(apply, "send_announcements", lambda _speakers: None)
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     """A clean host with the trunk eth0 into a switch that carries VLAN 10, 20 and 30 to a router in namespace 'router'.

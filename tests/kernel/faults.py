@@ -33,12 +33,14 @@ OS_WRITES = frozenset(
 OS_BY_OTHERS = frozenset({"makedirs", "fdopen"})
 OS_READS = frozenset(
     "abort close fsencode fspath fsync fstat geteuid getpid listdir lstat memfd_create pipe pread read readlink stat strerror"
-    " uname walk".split()
+    " uname walk"
+    # Of announce.py, whose child process leaves nothing behind.
+    " _exit chdir dup2 fork setsid waitpid".split()
 )
 # Of the C library, as namespaces.py calls it. Entering a namespace, and what makes a /proc that is mounted nowhere, leave
-# nothing behind.
+# nothing behind, nor does the name of a process.
 C_WRITES = frozenset({"mount", "umount2", "unshare"})
-C_READS = frozenset({"setns", "syscall"})
+C_READS = frozenset({"prctl", "setns", "syscall"})
 # Methods of SQLite's connection and of sockets; which of their calls write, is told by what they are given.
 SQL_WRITES = frozenset({"execute", "executemany", "executescript"})
 SOCKET_WRITES = frozenset({"send"})

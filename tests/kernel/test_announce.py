@@ -22,6 +22,11 @@ SUBNETS = [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1"}, {"subnet": "2001:db
 
 
 @pytest.fixture
+def announcements() -> None:
+    """They are sent here, other than in other files (conftest.py)."""
+
+
+@pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     """A host with eth0, and at its other end a peer with an address of the network."""
     sweep()
