@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.netops.underlay.plugins.filter.report import FORMATS, report
+from ansible_collections.netops.underlay.plugins.modules import vlan_endpoint_info, vlan_ipam_info, vlan_network_info
 from ansible_collections.netops.underlay.plugins.plugin_utils import topology as drawing
 from ansible_collections.netops.underlay.plugins.plugin_utils.picture import COLOURS, fitting, number, use_parts
 from ansible_collections.netops.underlay.plugins.plugin_utils.report import CSV_HEADING, as_csv
@@ -79,6 +80,22 @@ def test_a_name_does_not_break_a_line_of_the_table(name):
     given = {"networks": [network("n", name, 7, name, name, **found(name))], "endpoints": []}
     text = report(given, "table")
     assert len(text.splitlines()) == 4 and text.replace("\n", "").isprintable()
+
+
+def test_what_the_modules_document_is_read():
+    """The samples of the three modules, put together, are what the filters take."""
+    documents = [yaml.safe_load(module.RETURN) for module in (vlan_network_info, vlan_endpoint_info, vlan_ipam_info)]
+    results = [{key: part["sample"] for key, part in document.items() if "sample" in part} for document in documents]
+    seen = documents[0]["networks"]["contains"]
+    results[0]["networks"] = [
+        {**results[0]["networks"][0], **{key: seen[key]["sample"] for key in ("wire", "findings")}}
+    ]
+    table = report(results, "table").splitlines()
+    assert table[1].split() == "20 eth0.20 ipvlan20 192.168.20.0/24 192.168.20.1 1 1 252 1 problem".split()
+    assert table[2:] == [
+        "problem: VLAN 20: MTU 9000 does not pass; 1500 does (ipvlan20)",
+        "1 network, 1 endpoint, 1 problem.",
+    ]
 
 
 # --- the page -------------------------------------------------------------------------------------------------
