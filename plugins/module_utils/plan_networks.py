@@ -191,12 +191,13 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
     del work.networks[spec.name]
     work.removed.add(spec.name)
     work.actions.append(Action("remove", "network", spec.name))
-    work.after.append(Drop(network))
+    # Known until all is gone: if the kernel does not let its parent go, the next run has to find it.
+    work.after.append(Drop(network, WHOLE_RUN))
     # What an endpoint holds goes with the endpoint; what is held for one that is not there goes here.
     for row in work.seen.allocations:
         if row.network != spec.name or _in_use(work, row):
             continue
-        work.after.append(Drop(row))
+        work.after.append(Drop(row, WHOLE_RUN))
         if not row.cooling:
             work.actions.append(released(row))
 
@@ -465,7 +466,7 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
             continue
         del work.parents[name]
         link = work.seen.host.links.get(name)
-        work.after.append(Drop(row))
+        work.after.append(Drop(row, WHOLE_RUN))
         if link is None or link.alias != parent_mark(name):
             continue
         users = {n.name for n in work.seen.networks.values() if name in (n.parent, _base_of(work, n.parent))}

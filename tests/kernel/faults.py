@@ -237,7 +237,7 @@ class _Library:
         """The way back is never refused: a process that cannot return ends by itself."""
         away = os.fstat(descriptor).st_ino != self._home
         fault = self._gate.ask("enter a namespace") if away else None
-        if fault:
+        if fault and fault > 0:
             ctypes.set_errno(fault)
             return -1
         return int(self._real.setns(descriptor, kind))
