@@ -111,7 +111,7 @@ def world(_shared: World) -> World:
 NETWORK, ENDPOINT, IPAM = "vlan_network", "vlan_endpoint", "vlan_ipam"
 
 NETWORKS = {
-    "parent missing": ({"parent": "eth9"}, ["name 'x'", "parent 'eth9' does not exist", "eth0"]),
+    "parent missing": ({"parent": "eth9"}, ["name 'x'", "parent 'eth9' does not exist", "did you mean 'eth0'?"]),
     "vlan 0": ({"parent": "eth0.0"}, ["parent 'eth0.0'", "'0' is not a VLAN id (1 to 4094)"]),
     "vlan 4095": ({"parent": "eth0.4095"}, ["parent 'eth0.4095'", "'4095' is not a VLAN id (1 to 4094)"]),
     "vlan x": ({"parent": "eth0.x"}, ["parent 'eth0.x'", "'x' is not a VLAN id (1 to 4094)"]),
@@ -309,6 +309,10 @@ ENDPOINTS = {
     "name with slash": (on20(name="a/b"), ["'a/b' ", "endpoint name"]),
     "name dots": (on20(name=".."), ["'..' ", "endpoint name"]),
     "name with newline": (on20(name="a\nb"), ["'a\\nb' ", "endpoint name"]),
+    "docker does not run": (
+        on20(netns=None, container="app", container_engine="docker"),
+        ["container 'app'", "docker does not answer", "Docker daemon", "make 'docker ps' work"],
+    ),
     "default route is there": (
         on20(default_route=True),
         ["default_route is true", "netns web1", "default route by", "to false here"],
