@@ -101,6 +101,7 @@ SENSIBLE: dict[str, tuple[Any, ...]] = {
     "expires": ("never", "7d", "2027-01-01T00:00:00Z", "2020-01-01", "1s"),
     "mtu": (0, 68, 1280, 1400, 1500, 9000),
     "cooldown": (0, 60, 31536000),
+    "listen": (0, 0, 31),
     "history_days": (0, 30),
     "announce": ({"count": 0}, {"count": 2, "interval_ms": 100}, {}),
     "labels": ({"team": "netops"}, {}),

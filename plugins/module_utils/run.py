@@ -23,6 +23,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     audit,
     conflicts,
     install,
+    lldp,
     netlink,
     observe,
     plan_addresses,
@@ -619,13 +620,13 @@ def _service_result(before: Result, after: Result, files: list[str]) -> Result:
 def networks_info(module: Any) -> Result:
     """vlan_network_info."""
     name = spec.name_looked_for(module.params["name"])
-    verify = module.params["verify"]
+    verify, seconds = module.params["verify"], spec.seconds_to_listen(module.params)
     with _opened(module) as kept:
         seen = observe.for_wire(kept) if verify else observe.everything(kept)
         settings = kept.settings()
     found = sorted((item for item in seen.networks.values() if name in (None, item.name)), key=lambda item: item.name)
     shown = [result.network(item, seen.host, seen.parents) for item in found]
-    warnings = _verify_on_wire(module, seen.host, found, shown, settings) if verify else []
+    warnings = _verify_on_wire(module, seen.host, found, shown, settings, seconds) if verify else []
     return {
         "changed": False,
         "warnings": warnings,
@@ -638,22 +639,39 @@ def networks_info(module: Any) -> Result:
 
 
 def _verify_on_wire(
-    module: Any, host: Host, networks: Sequence[Network], shown: Sequence[Result], settings: Mapping[str, Any]
+    module: Any,
+    host: Host,
+    networks: Sequence[Network],
+    shown: Sequence[Result],
+    settings: Mapping[str, Any],
+    seconds: int,
 ) -> list[str]:
     """The trunk check of all networks at once, put into what is shown of them; what to warn of."""
     talks = {parent: trunk.Conversation(question) for parent, question in trunk.questions(host, networks).items()}
     wire.talk(talks)
     answers = {parent: each.answer() for parent, each in talks.items()}
+    switches = _switches(host, networks, seconds)
     known = settings.get(GATEWAY_MACS, {})
     for item, into in zip(networks, shown):
-        answer = answers.get(item.parent)
-        told = trunk.findings(item, host, answer, known.get(item.name, {}))
-        into.update(result.on_wire(trunk.wire_of(item, host, answer), told))
+        answer, switch = answers.get(item.parent), switches.get(item.parent)
+        told = trunk.findings(item, host, answer, known.get(item.name, {})) + trunk.not_listed(item, host, switch)
+        into.update(result.on_wire(trunk.wire_of(item, host, answer, switch), told))
     try:
         _keep_macs(module, known, trunk.macs_seen(networks, answers))
     except StoreError as error:
         return [f"the gateways' MAC addresses could not be kept for the next check: {error}"]
     return []
+
+
+def _switches(host: Host, networks: Sequence[Network], seconds: int) -> dict[str, lldp.Neighbour]:
+    """What the switches say of themselves, by parent; all are listened to at once."""
+    if not seconds:
+        return {}
+    places = trunk.listening_places(host, networks)
+    ears = {name: lldp.Listening(seconds) for names in places.values() for name in names}
+    wire.talk(ears, wire.SWITCHES)
+    heard = {parent: [ears[name].found for name in names] for parent, names in places.items()}
+    return {parent: found for parent, all_found in heard.items() for found in all_found[::-1] if found is not None}
 
 
 def _keep_macs(module: Any, known: Mapping[str, Any], seen: Mapping[str, Mapping[str, str]]) -> None:

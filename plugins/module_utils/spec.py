@@ -54,6 +54,7 @@ _NAMES_TAKEN = frozenset(
     {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters"}
 )
 ALIASES_MAX = 64
+LISTEN_MAX = 300
 ANNOUNCE_MAX, ANNOUNCE_INTERVAL_MAX = 10, 6000
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)")
@@ -264,6 +265,16 @@ def _announce(given: Mapping[str, Any] | None) -> Announcing | None:
             raise ValueError(f"announce: {name} {shown(number)} is not a whole number")
         found[name] = _within(int(number), f"announce: {name}", *bounds[name])
     return Announcing(**found)
+
+
+def seconds_to_listen(params: Mapping[str, Any]) -> int:
+    """How long a trunk check listens for what switches say of themselves."""
+    if params["listen"] and not params["verify"]:
+        raise Refused(["listen has a meaning only with verify: true"])
+    try:
+        return _within(params["listen"], "listen", 0, LISTEN_MAX, "seconds") or 0
+    except ValueError as error:
+        raise Refused([str(error)]) from None
 
 
 def _driver_settings(options: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ansible_collections.netops.underlay.plugins.module_utils import wire
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
+from ansible_collections.netops.underlay.plugins.module_utils.lldp import Neighbour
 from ansible_collections.netops.underlay.plugins.module_utils.model import Network
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host
 from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
@@ -284,6 +285,31 @@ def _base(host: Host, link: Link) -> Link | None:
     return next((other for other in host.links.values() if other.index == index), None)
 
 
+def listening_places(host: Host, networks: Iterable[Network]) -> dict[str, tuple[str, ...]]:
+    """By parent the links on which its switch can be heard: the lowest one, and those that are its ports."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in networks:
+        link = None if item.isolated else host.links.get(item.parent)
+        base = link
+        while base is not None:
+            link, base = base, _base(host, base)
+        if link is not None:
+            ports = [other.name for other in host.links.values() if other.master == link.index]
+            found[item.parent] = (link.name, *ports)
+    return found
+
+
+def not_listed(item: Network, host: Host, switch: Neighbour | None) -> list[Finding]:
+    """The switch names the VLANs of its port, and this one is not among them."""
+    link = host.links.get(item.parent)
+    vlan_id = vlan_of(link)[1] if link else None
+    if link is None or switch is None or vlan_id is None or not switch.vlans or vlan_id in switch.vlans:
+        return []
+    where = " ".join(part for part in (switch.system, switch.port) if part)
+    words = f"VLAN {vlan_id}: the switch ({where}) names the VLANs of its port, and VLAN {vlan_id} is not among them"
+    return [Finding("hint", "not_listed", words)]
+
+
 def _place(host: Host, link: Link) -> str:
     """The segment in words."""
     _index, vlan_id, _protocol = vlan_of(link)
@@ -351,7 +377,9 @@ def macs_seen(networks: Iterable[Network], answers: Mapping[str, Answer]) -> dic
     return found
 
 
-def wire_of(item: Network, host: Host, answer: Answer | None) -> dict[str, object] | None:
+def wire_of(
+    item: Network, host: Host, answer: Answer | None, switch: Neighbour | None = None
+) -> dict[str, object] | None:
     """What was seen of a network's wire, as a result shows it; None where it has none."""
     if item.isolated:
         return None
@@ -374,4 +402,5 @@ def wire_of(item: Network, host: Host, answer: Answer | None) -> dict[str, objec
         "mtu": mtu,
         "mtu_passes": answer_or_none.passes if mtu is not None else None,
         "stations": len(answer_or_none.stations),
+        "switch": None if switch is None else {**asdict(switch), "vlans": list(switch.vlans)},
     }

@@ -15,7 +15,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -190,7 +190,7 @@ def _options(data: bytes) -> dict[int, str]:
 _SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23  # linux/socket.h, linux/if_packet.h (since Linux 4.20)
 _TIME = struct.Struct("@ll")
-_FRAME_BYTES = 512
+_FRAME_BYTES = 1600
 _FRAMES_AT_ONCE = 64  # of one socket, so that a busy link does not keep the others waiting
 _SOCKETS_AT_ONCE = 500  # well under the 1,024 descriptors that a process may have by default
 _SIDE_BY_SIDE = 64
@@ -211,6 +211,30 @@ _FILTER = (
     (0x06, 0, 0, _FRAME_BYTES),  # accept
     (0x06, 0, 0, 0),  # drop
 )
+# LLDP, and CDP, which has a length in the place of the protocol.
+_SWITCH_FILTER = (
+    (0x20, 0, 0, 0),  # the first four bytes of the destination
+    (0x15, 3, 0, 0x01000CCC),  # CDP's group: accept
+    (0x15, 0, 3, 0x0180C200),  # those of LLDP, and of what is no business of ours
+    (0x28, 0, 0, 12),  # the protocol
+    (0x15, 0, 1, 0x88CC),
+    (0x06, 0, 0, _FRAME_BYTES),  # accept
+    (0x06, 0, 0, 0),  # drop
+)
+
+
+_PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 1, 0  # linux/if_packet.h
+
+
+class Ear(NamedTuple):
+    """What a socket hears: of what its link takes in what the filter lets pass, and these multicast groups beside."""
+
+    program: tuple[tuple[int, int, int, int], ...]
+    groups: tuple[str, ...] = ()
+
+
+STATIONS = Ear(_FILTER)
+SWITCHES = Ear(_SWITCH_FILTER, ("01:80:c2:00:00:0e", "01:80:c2:00:00:03", "01:80:c2:00:00:00", "01:00:0c:cc:cc:cc"))
 
 
 class Talk(Protocol):
@@ -226,7 +250,7 @@ class Talk(Protocol):
         """Whether there is nothing more to wait for."""
 
 
-def talk(talks: Mapping[str, Talk]) -> None:
+def talk(talks: Mapping[str, Talk], ear: Ear = STATIONS) -> None:
     """Leads all talks at the same time, each on the link of its name in this namespace, until all are done.
 
     Time is that of ``time.monotonic``. A link that goes away or down meanwhile is silent.
@@ -235,14 +259,14 @@ def talk(talks: Mapping[str, Talk]) -> None:
     """
     items = list(talks.items())
     for start in range(0, len(items), _SOCKETS_AT_ONCE):
-        _talk_on(items[start : start + _SOCKETS_AT_ONCE])
+        _talk_on(items[start : start + _SOCKETS_AT_ONCE], ear)
 
 
-def _talk_on(talks: Iterable[tuple[str, Talk]]) -> None:
+def _talk_on(talks: Iterable[tuple[str, Talk]], ear: Ear) -> None:
     open_ones: dict[int, tuple[socket.socket, Talk]] = {}
     try:
         for ifname, each in talks:
-            link = opened(ifname)
+            link = opened(ifname, ear)
             if link is not None:
                 open_ones[link.fileno()] = link, each
         _lead(open_ones)
@@ -280,7 +304,7 @@ def _send_due(talks: Iterable[tuple[socket.socket, Talk]]) -> None:
                 link.send(frame)
 
 
-def opened(ifname: str) -> socket.socket | None:
+def opened(ifname: str, ear: Ear = STATIONS) -> socket.socket | None:
     """A socket on a link of this thread's namespace; None where there is no such link (any more)."""
     try:
         # Protocol 0 hears nothing, so nothing comes in before the filter is there.
@@ -290,22 +314,24 @@ def opened(ifname: str) -> socket.socket | None:
             f"this kernel gives no packet socket ({error.strerror}); load it: modprobe af_packet"
         ) from error
     try:
-        _attach_filter(link)
+        _attach_filter(link, ear.program)
         link.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         with contextlib.suppress(OSError):  # an old kernel: our own frames are known by their MAC
             link.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         link.bind((ifname, _ETH_P_ALL))
+        for group in ear.groups:
+            wanted = struct.pack("@iHH8s", socket.if_nametoindex(ifname), _PACKET_MR_MULTICAST, 6, _mac(group))
+            link.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, wanted)
     except OSError:
         link.close()
         return None
     return link
 
 
-def _attach_filter(link: socket.socket) -> None:
-    code = b"".join(struct.pack("=HBBI", *line) for line in _FILTER)
+def _attach_filter(link: socket.socket, program: Sequence[tuple[int, int, int, int]]) -> None:
+    code = b"".join(struct.pack("=HBBI", *line) for line in program)
     kept = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HP", len(_FILTER), ctypes.addressof(kept))
-    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    link.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(kept)))
 
 
 def _received(link: socket.socket) -> Iterator[tuple[bytes, float]]:

@@ -32,6 +32,13 @@ options:
       - Which frames are sent when is told in C(docs/wire.md) of the collection.
     type: bool
     default: false
+  listen:
+    description:
+      - With O(verify=true) how many seconds to listen, at most, for what the switch says of itself by LLDP or CDP - its name, its
+        port, and the VLANs that this port carries as far as it says so. V(0) does not listen.
+      - Switches speak LLDP every 30 seconds as a rule, and CDP every 60. Nothing is sent to ask for it.
+    type: int
+    default: 0
 seealso:
   - module: netops.underlay.vlan_network
 """
@@ -68,7 +75,7 @@ networks:
         - What was seen on the wire. Null for a network that has none, because its parent is a dummy.
         - C(carried) is null where nothing could be sent. In C(gateways), C(mac_address) is null for one that is silent,
           and C(rtt_ms) for one that was only heard. C(mtu) is the one that was tried, null if no gateway answered, and
-          C(mtu_passes) the largest that passes. C(stations) counts all who were heard.
+          C(mtu_passes) the largest that passes. C(stations) counts all who were heard. C(switch) is null unless O(listen) heard one.
       returned: O(verify=true)
       type: dict
       sample:
@@ -82,11 +89,18 @@ networks:
         mtu: 9000
         mtu_passes: 1500
         stations: 12
+        switch:
+          protocol: lldp
+          system: tor1
+          port: Ethernet1/7
+          description: hypervisor 12
+          vlans: [10, 20]
+          native_vlan: 1
     findings:
       description:
         - What a person should know, in words. Empty where all is well.
         - C(severity) is C(problem) or C(hint). C(code) is one of C(parent_missing), C(parent_down), C(no_carrier),
-          C(not_carried), C(gateway_silent), C(gateway_twice), C(gateway_changed), C(mtu) and C(outside_subnet).
+          C(not_carried), C(gateway_silent), C(gateway_twice), C(gateway_changed), C(mtu), C(outside_subnet) and C(not_listed).
       returned: O(verify=true)
       type: list
       elements: dict
@@ -144,6 +158,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str"},
             "verify": {"type": "bool", "default": False},
+            "listen": {"type": "int", "default": 0},
             **run.STATE_DIR_OPTION,
         },
         supports_check_mode=True,

@@ -102,7 +102,7 @@ def test_arrows_point_one_way():
     assert {name for name in GRAPH if name in reach(name)} == set()
 
 
-PURE = ("addressing", "book", "drivers", "errors", "model", "spec", "steps")
+PURE = ("addressing", "book", "drivers", "errors", "lldp", "model", "spec", "steps")
 
 
 @pytest.mark.parametrize("name", PURE)

@@ -246,7 +246,7 @@ def world(folder: Path) -> Iterator[str]:
         patch.setattr(engines, "rootless", lambda _pid: None)
         patch.setattr(run, "_LOOK_AGAIN_S", 0)
         patch.setattr(run, "_check_ground", lambda: None)  # no root is needed here
-        patch.setattr(wire, "talk", lambda talks: None)
+        patch.setattr(wire, "talk", lambda talks, ear=None: None)
         patch.setattr(store, "reading", kept_open(state_dir))
         patch.setattr(arg_spec, "deepcopy", hostile.copied)
         for file in (hosts, netlink):  # the store on disk is watched by its file: one in memory may be written to
