@@ -193,6 +193,7 @@ class Runs:
         ground.clear()
 
     def _kept(self, work: str, count: int, told: Done) -> None:
+        ground.until_told()
         self.taken.add(work, OURS, count, told.seconds)
         self.taken.memory[count].append((told.before, told.peak))
 

@@ -6,6 +6,7 @@ Knows how to look at what somebody made there, and how to clear it all away; kno
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import json
@@ -208,6 +209,19 @@ def settle() -> None:
         ip("netns", "delete", FENCE)
         until_gone(FENCE)
     os.sync()
+
+
+def until_told() -> None:
+    """Waits for whoever still tells neighbours of endpoints, and would take part in what is measured next."""
+    while any(map(_announces, filter(str.isdigit, os.listdir("/proc")))):
+        time.sleep(0.05)
+
+
+def _announces(process: str) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+        text = file.read()
+        return "(netops-announce)" in text and ") Z " not in text
+    return False
 
 
 def until_gone(link: str) -> None:
