@@ -57,7 +57,7 @@ def test_an_option_that_does_not_exist(module: str, params: dict[str, Any], hint
 
 def test_an_option_that_is_like_none() -> None:
     message = error("vlan_network_info", colour="red")
-    assert "Supported parameters include: name, state_dir" in message
+    assert "Supported parameters include: listen, name, state_dir, verify" in message
     assert "did you mean" not in message
 
 
