@@ -160,7 +160,7 @@ p{margin:0 0 .75rem}
 WIDTH = 1180
 BAR, BAR_WIDTH = 10, 8
 PARENT, PARENT_WIDTH, PARENT_HEIGHT, BADGE = 50, 196, 44, 54
-NETWORK, NETWORK_WIDTH = 288, 372
+NETWORK, NETWORK_WIDTH, USE_WIDTH = 288, 372, 130
 ENDPOINT, ENDPOINT_WIDTH, PER_LINE = 700, 235, 2
 GAP = 10  # between boxes
 APART = 16  # between sub-interfaces
@@ -268,11 +268,11 @@ def _heading(trunk: Trunk) -> str:
     vlans = sum(parent.vlan_id is not None for parent in trunk.parents)
     if trunk.kind == TRUNK and vlans:
         words += f", {vlans} VLAN" + ("s" if vlans != 1 else "")
-    bar = f'<rect class="bar" x="{BAR}" y="6" width="{BAR_WIDTH}" height="36" rx="3"/>' if trunk.kind == TRUNK else ""
-    start = BAR + BAR_WIDTH + 14 if bar else BAR
+    top = f'<rect class="bar" x="{BAR}" y="6" width="{BAR_WIDTH}" height="36" rx="3"/>' if trunk.kind == TRUNK else ""
+    start = BAR + BAR_WIDTH + 14 if top else BAR
     after = start + (len(name) * BIG + SOFT) * LETTER
     return (
-        f'<h3><svg viewBox="0 0 {WIDTH} 36" role="img" aria-label="{escape(name)}, {escape(words)}">{bar}'
+        f'<h3><svg viewBox="0 0 {WIDTH} 36" role="img" aria-label="{escape(name)}, {escape(words)}">{top}'
         f"{_text(start, 23, name, 'big')}{_text(after, 23, words, 'soft')}</svg></h3>"
     )
 
@@ -380,14 +380,13 @@ def _subnet(subnet: Subnet, width: float) -> tuple[str, float]:
     parts = [_text(0, 12 + LINE * index, line, "soft" if index else "", width) for index, line in enumerate(lines)]
     y = LINE * len(lines)
     if subnet.use:
-        bar = 130
-        parts.append(f'<rect class="rest" x="0" y="{y + 2}" width="{bar}" height="7" rx="1"/>')
+        parts.append(f'<rect class="rest" x="0" y="{y + 2}" width="{USE_WIDTH}" height="7" rx="1"/>')
         parts += [
             f'<rect class="{kind}" x="{at:.1f}" y="{y + 2}" width="{part:.1f}" height="7" rx="1"/>'
-            for kind, at, part in use_parts(subnet.use, bar)
+            for kind, at, part in use_parts(subnet.use, USE_WIDTH)
         ]
         words = f"{number(subnet.use.used)} used, {number(subnet.use.free)} free"
-        parts.append(_text(bar + 10, y + 10, words, "soft", width - bar - 10, SOFT))
+        parts.append(_text(USE_WIDTH + 10, y + 10, words, "soft", width - USE_WIDTH - 10, SOFT))
         y += LINE - 4
     return "".join(parts), y + 2
 

@@ -65,11 +65,11 @@ class Browser:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._from], [], [], PATIENCE)
+            ready = select.select([self._from], [], [], PATIENCE)[0]
             data = os.read(self._from, 1 << 20) if ready else b""
             assert data, "the browser " + ("has ended" if ready else "says nothing")
             self._rest += data
-        message, _, self._rest = self._rest.partition(b"\0")
+        message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
 
     def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_long_names_and_many_subnets_stay_in_their_boxes(browser, tmp_path):
         tmp_path,
         {
             "networks": [item, network("wide", "\u4e2d\u6587" * 7, None, "10.2.0.0/16", **found("\u4e2d" * 300))],
-            "endpoints": [endpoint("e" * 64, long, "10.200.0.1", "t" * 200, **both) for _ in range(3)],
+            "endpoints": [endpoint("e" * 64, long, "10.200.0.1", "t" * 200, **both)] * 3,
             "subnets": [use(long, subnets[0]["subnet"], 65533, 3)],
         },
     )
