@@ -43,14 +43,8 @@ def play(run: Run, host: Host, state: str) -> str:
         "vlan_map_state": state,
         "vlan_map_state_dir": str(host.state_dir),
     }
-    tasks = []
-    if state == "absent":  # that part of the role alone: each task takes seconds in the guest
-        name = {"name": role.pop("role"), "tasks_from": "service"}
-        tasks = [{"ansible.builtin.include_role": name, "vars": {**role, "__vlan_map_python": sys.executable}}]
     book = host.state_dir.parent / "play.yml"
-    book.write_text(
-        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, "roles": [] if tasks else [role]}])
-    )
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": [role]}]))
     done = run(
         *("ansible-playbook", "--connection", "local", "--inventory", "localhost,", str(book)),
         *("--extra-vars", f"ansible_python_interpreter={sys.executable}"),
