@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ import pytest
 import yaml
 from ansible_collections.netops.underlay.plugins.filter.from_docker_network_inspect import from_docker_network_inspect
 
-from . import looks
-from .conftest import Host, ip
+from . import looks, others
+from .conftest import Host, batch, ip
 from .engines import Engine
 
 NET = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.50.0/22", "gateway": "172.16.50.1"}]}
@@ -233,3 +233,40 @@ def test_what_the_real_docker_shows_of_its_networks_becomes_ours(host: Host, doc
     assert host.addresses("eth0", "moving") == ["10.1.0.50/16"]
     assert host.default_route("moving") == [("10.1.100.1", "eth0")]
     assert host.pings("moving", "10.1.100.1")
+
+
+def test_the_containers_of_a_docker_network_on_our_parents(
+    host: Host, docker: Engine, tell: Callable[[str, int], None]
+) -> None:
+    """Docker's own ipvlan network on a sub-interface that we use as well: its links sit where the host's lists do not show
+    them."""
+    batch("link add link eth0 name eth0.30 type vlan id 30\nlink set eth0.30 up\n")
+    subnet = "10.1.0.0/16 --gateway 10.1.100.1 --ip-range 10.1.7.0/24"
+    docker(*f"network create -d ipvlan --subnet {subnet} -o parent=eth0.30 -o ipvlan_mode=l2 theirs".split())
+    docker.run("one", network="theirs")
+    docker.run("two", network="theirs")
+    pids = [docker.pid(name) for name in ("one", "two")]
+    before = others.picture((), pids, ("/etc/hosts",))
+
+    def as_it_was() -> None:
+        assert others.differences(before, others.picture((), pids, ("/etc/hosts",))) == {}
+
+    ours = {
+        "parent": "eth0.30",
+        "ipam_config": [{"subnet": "10.1.0.0/16", "gateway": "10.1.100.1", "ip_range": "10.1.8.0/24"}],
+    }
+    host.network("net", **ours)
+    host.endpoint("web1", "net")
+    as_it_was()
+    assert pings(docker, "one", "10.1.100.1") and host.pings("web1", "10.1.100.1")
+    for change in ({"ipvlan_mode": "l3"}, {"ipvlan_flag": "private"}, {"driver": "macvlan", "force": True}):
+        looks.refused(host, "vlan_network", "(ipvlan) in the namespace of process", "not ours", name="net", **change)
+    as_it_was()
+    host.endpoint("web1", "net", state="absent")
+    host.run("vlan_network", networks=[], purge=True, purge_all=True)
+    as_it_was()
+    assert pings(docker, "two", "10.1.100.1")
+    tell("lookalikes left alone", len(before))
+    docker.remove("one", "two")
+    docker("network", "rm", "theirs")
+    batch("link del eth0.30\n")

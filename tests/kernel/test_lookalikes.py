@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import restore
 from ansible_collections.netops.underlay.plugins.module_utils.model import dummy_name, parent_mark, working_name
 
 from . import looks, others
@@ -200,6 +201,10 @@ def test_all_that_is_not_ours_stays_as_it_is(host: Host, crowd: Crowd, tell: Cal
         assert found[4]["ifname"] == "underlay1", "underlay0 is somebody's"
 
     made()
+    # What the service does at boot.
+    command("ip", "netns", "del", "own")
+    restore.put_back(str(host.state_dir), lambda _text: None)
+    crowd.is_as_it_was()
     assert host.pings("own", "172.16.50.1")
     # Changed.
     changed = [{**entry, "mtu": 1400} for entry in NETWORKS]
