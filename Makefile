@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo test steps $(steps) $(steps:%=timed-%) bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
+.PHONY: help demo test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -74,6 +74,9 @@ test-role: setup ## the role, through molecule, in the lab
 
 test-installed: setup build ## the role from the built and installed collection, in the lab
 	tests/installed/run
+
+faults: setup ## every error at every call, where make test tries one at each; about 20 minutes
+	tests/lab/run env EVERY_FAULT=1 python -m pytest tests/kernel/test_refused.py $(ARGS)
 
 bench: ## both benchmarks below, against their bounds (BENCH_QUICK=1: to try them)
 	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-ipam bench-endpoints
