@@ -55,7 +55,7 @@ def build(vlans: bool) -> None:
 
 
 def checked(state: str) -> tuple[float, list[dict[str, Any]]]:
-    module = Module({"name": None, "verify": True, "state_dir": state}, False)
+    module = Module({"name": None, "verify": True, "listen": 0, "state_dir": state}, False)
     start = time.perf_counter()
     run.run(module, run.networks_info)
     return time.perf_counter() - start, module.result["networks"]
