@@ -117,7 +117,7 @@ def test_somebody_who_asks_for_the_same_address_has_it(host: Host) -> None:
     with looks.inside("/run/netns/peer"):
         link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         link.bind(("far", 0))
-    with pytest.MonkeyPatch.context() as patch, link:
+    with link, pytest.MonkeyPatch.context() as patch:
         due = conflicts.Conversation.due
 
         def both(self: conflicts.Conversation, now: float) -> list[bytes]:
