@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
+.PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -64,6 +64,9 @@ test-docker: setup ## the same: every example of Docker's documentation, every m
 
 test-reboot: setup ## the host after real reboots, and its parents gone and back, in guests one after the other
 	tests/reboot/run $(ARGS)
+
+soak: setup ## 2,000 rounds of attach, detach, change, kill and reboot on 50 networks and 200 endpoints; an hour or more
+	SOAK_ROUNDS=2000 tests/lab/run python -m pytest tests/kernel/test_soak.py $(ARGS)
 
 test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tests of the one file that uses it
 	PYTHONPATH="$(CURDIR)/.work/pyroute2-oldest" tests/lab/run python -m pytest tests/kernel/test_netlink.py \

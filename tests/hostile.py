@@ -277,7 +277,7 @@ WORDS = ("planned", "nothing", "refused", "unfit")  # what ``tried`` may say
 # --- answers --------------------------------------------------------------------------------------------------
 
 _LINE_MOST = 1000  # characters; a value of 10,000 is not repeated whole
-_ITEM = re.compile(rf"(?:{'|'.join(PLURALS)})\[\d+\]|(?:name|owner) '|(?:endpoint|network) '|^/")
+_ITEM = re.compile(rf"(?:{'|'.join(PLURALS)})\[\d+\]|(?:name|owner) '|(?:endpoint|network) '|^/|^cannot \w+ /")
 
 
 def wrong_in_message(module: str, message: str) -> str | None:
@@ -286,7 +286,8 @@ def wrong_in_message(module: str, message: str) -> str | None:
     if "bug of ours" in message or "Traceback" in message:
         return "it is an error that nobody thought of"
     names = _names_of(module)
-    for line in message.split("\n"):
+    # What the kernel refused ends with a way out for all.
+    for line in message.partition("\nWhat could be done is done")[0].split("\n"):
         if not line.isprintable():
             return "it holds characters that cannot be printed"
         if len(line) > _LINE_MOST:

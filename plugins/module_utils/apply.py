@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -60,6 +61,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 _OPEN_AT_ONCE = 256
 _CHANNELS_AT_ONCE = 500  # one descriptor each
 _SPACES_OF_A_PROCFS = 64
+_CLEARED_WITHIN_S, _LOOK_EVERY_S = 2.0, 0.02
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
 
@@ -100,6 +102,7 @@ class _Run:
         self.cookies: dict[Target, int | None] = {}
         self.after: dict[Target, Space] = {}
         self.emptied: set[Target] = set()
+        self.patience = _CLEARED_WITHIN_S
 
     def path(self, target: Target) -> str:
         space = self.spaces.get(target)
@@ -296,7 +299,15 @@ def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink
 def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
     with netlink.Channel() as channel:
         indexes = {link.name: link.index for link in channel.links()}
-        requests = [netlink.ChangeLink(indexes.get(step.name, 0), up=step.up, mtu=step.mtu) for step in steps]
+        renamed = [step for step in steps if step.new_name]
+        # A link that is up keeps its name on kernels before 6.3 (net/core/dev.c, dev_change_name).
+        downs = [netlink.ChangeLink(indexes.get(step.name, 0), up=False) for step in renamed]
+        for step, answer in zip(renamed, channel.send(downs)):
+            run.note(step.item, answer, f"set parent '{step.name}' down")
+        requests = [
+            netlink.ChangeLink(indexes.get(step.name, 0), name=step.new_name, up=step.up, mtu=step.mtu)
+            for step in steps
+        ]
         for step, answer in zip(steps, channel.send(requests)):
             run.note(step.item, answer, f"change parent '{step.name}'")
 
@@ -389,11 +400,28 @@ def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, descriptor: int,
     if sysctls:
         netlink.write_sysctl(proc, descriptor, sysctls)
     requests = _requests(step, link)
-    for request, answer in zip(requests, channel.send(requests)):
-        if answer is not None and not _as_wanted(request, answer):
-            run.note(step.item, answer, _words(request, step))
+    for request, error in _refused(run, channel, requests):
+        run.note(step.item, error, _words(request, step))
     if step.item not in run.failed:
         run.done.append(f"set up link '{step.name}' in {step.space}")
+
+
+def _refused(
+    run: _Run, channel: netlink.Channel, requests: list[netlink.Request]
+) -> list[tuple[netlink.Request, netlink.NetlinkError]]:
+    """Sends them; those that were refused. What a namespace had that was removed a moment ago is still in use until the
+    kernel has cleared it away (net/core/net_namespace.c, cleanup_net): an address of an ipvlan, the MAC of a macvlan."""
+    while True:
+        refused = [
+            (request, answer)
+            for request, answer in zip(requests, channel.send(requests))
+            if answer is not None and not _as_wanted(request, answer)
+        ]
+        if run.patience <= 0 or all(error.errno != errno.EADDRINUSE for _request, error in refused):
+            return refused
+        time.sleep(_LOOK_EVERY_S)
+        run.patience -= _LOOK_EVERY_S
+        requests = [request for request, _error in refused]
 
 
 def _requests(step: SetUp, link: Link) -> list[netlink.Request]:

@@ -262,7 +262,8 @@ def _shown(seen: Observed, links: Sequence[_Found], networks: Mapping[str, Netwo
         parent = names.get(item.link.parent_index)
         network = networks.get(item.key[0])
         families = set()
-        for shown in item.addresses():
+        # One that stands alone is rather another service's: a VIP that keepalived put there, say.
+        for shown in sorted(item.addresses(), key=lambda found: found.prefixlen in (32, 128)):
             address = parse_address(shown.address)
             fits = network is None or network.subnet_of(address) is not None
             if parent is None or not fits or shown.family in families or (parent, address) in found:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, parse_address
-from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, Route, attribute
+from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_MIN_MTU, Address, Link, Route, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST_SYSCTLS,
@@ -29,6 +29,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import MakeL
 
 # include/uapi/linux/rtnetlink.h: such a route comes from a router advertisement and is not ours.
 RTPROT_RA = 9
+_RT_SCOPE_LINK = 253
+RTPROT_KERNEL = 2  # follows from an address
 LOOPBACK, LOOPBACK_ADDRESS, LOOPBACK_PREFIXLEN = "lo", "127.0.0.1", 8
 DISABLE_IPV6, ACCEPT_RA_DEFRTR = "net.ipv6.conf.IFNAME.disable_ipv6", "net.ipv6.conf.IFNAME.accept_ra_defrtr"
 # The kernel tells them with the link; all others have to be read.
@@ -102,7 +104,9 @@ class Wanted:
 
 
 def has_sysctl(link: Link, key: str, value: str) -> bool:
-    """Whether a link is known to have a setting."""
+    """Whether a link is known to have a setting. One with an MTU too small for IPv6 has none to switch off."""
+    if key == DISABLE_IPV6 and link.ipv6_conf.disable_ipv6 is None and link.mtu < IPV6_MIN_MTU:
+        return value == "1"
     return key in IN_LINK and str(getattr(link.ipv6_conf, key.rpartition(".")[2])) == value
 
 
@@ -245,6 +249,11 @@ def _routes_by(wanted: Wanted, space: Space, link: Link, family: int) -> list[Ro
             if is_ours(route, link.index) and route.family == family
         ]
     return [_as_spec(route) for route in space.routes if _is_default_by(route, link, family)]
+
+
+def is_global(address: Address, index: int) -> bool:
+    """Whether it is an address on that link that somebody gave it, other than the kernel its link-local one."""
+    return address.index == index and address.scope != _RT_SCOPE_LINK
 
 
 def is_ours(route: Route, index: int) -> bool:

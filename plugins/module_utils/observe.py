@@ -26,6 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST,
     HOST_SYSCTLS,
+    NONE,
     OPEN_NAMES,
     RESERVED,
     Allocation,
@@ -111,7 +112,7 @@ class Observed:
     """What a plan is made from.
 
     ``spaces`` has None for a target that does not exist, and in ``unreachable`` why. ``former`` says where the link of
-    an endpoint now is, if its target no longer leads there. ``children`` is by the parent's index, None if not looked
+    an endpoint now is, if its target no longer leads there or somebody moved it. ``children`` is by the parent's index, None if not looked
     for. ``free`` is by (segment, family, first, last). ``alive`` are the numbers (cookies) of all namespaces, ``busy`` the
     inodes of those with processes in them; ``missing_drivers`` are link kinds that this kernel lacks; ``elsewhere`` is
     what the default pools must not overlap. ``settings`` are the host's, ``now`` is the time of this run in seconds
@@ -588,19 +589,40 @@ def read_space(channel: netlink.Channel, identity: tuple[int, int], path: str) -
 
 def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boot_id: str) -> dict[Key, Target]:
     """Where the namespaces of endpoints are whose target now leads to another one or nowhere, though they may well
-    live on (a process holds them): their links would go on holding the address."""
-    lost: dict[int | None, list[Key]] = {}
+    live on (a process holds them): their links would go on holding the address. And where the links are that are
+    not in their namespaces any more, if somebody moved them."""
+    lost: dict[int, list[Key]] = {}
+    strays: dict[str, Key] = {}
     for row in rows:
         space = spaces[row.target]
-        if row.cookie is not None and row.boot_id == boot_id and (space is None or space.cookie != row.cookie):
-            lost[row.cookie] = [*lost.get(row.cookie, []), row.key]
-    if not lost:
+        if row.cookie is None or row.boot_id != boot_id:
+            continue
+        if space is None or space.cookie != row.cookie:
+            lost.setdefault(row.cookie, []).append(row.key)
+        elif row.network != NONE and space.marked(endpoint_mark(*row.key)) is None:
+            strays[endpoint_mark(*row.key)] = row.key
+    if not lost and not strays:
         return {}
     found = {}
     for namespace in netlink.every_namespace().values():
-        for key in lost.get(_cookie_at(namespace.path), ()):
+        for key in lost.get(_cookie_at(namespace.path) or 0, ()):
             found[key] = _target_at(namespace.path)
+        for link in _links_at(namespace.path) if strays else ():
+            if link.alias in strays and link.kind in _ENDPOINT_KINDS:
+                found[strays[link.alias]] = _target_at(namespace.path)
     return found
+
+
+def _links_at(path: str) -> list[Link]:
+    try:
+        descriptor = netlink.open_namespace(path)
+    except UnderlayError:
+        return []  # gone meanwhile, and its links with it
+    try:
+        with netlink.Channel(descriptor) as channel:
+            return list(channel.links())
+    finally:
+        os.close(descriptor)
 
 
 def _cookie_at(path: str) -> int | None:
@@ -638,8 +660,9 @@ def _children_if_first(seen: Observed, specs: Iterable[EndpointSpec]) -> Mapping
     return _children(seen) if wanted - used else None
 
 
+_ENDPOINT_KINDS = frozenset(driver.kind for driver in DRIVERS.values())
 # The kinds of links that are made on another one and go with it.
-_ON_A_PARENT = frozenset({*(driver.kind for driver in DRIVERS.values()), "vlan", "macvtap", "ipvtap", "macsec"})
+_ON_A_PARENT = _ENDPOINT_KINDS | {"vlan", "macvtap", "ipvtap", "macsec"}
 
 
 def _children(seen: Observed) -> dict[int, tuple[Child, ...]]:

@@ -454,14 +454,19 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         raise ValueError(
             f"network '{network.name}' is {network.driver_name} {network.mode}: it takes one endpoint only"
         )
+    if spec.place == HOST:
+        _check_alone_on_host(work, spec, network)
     room = _enter(work, spec)
     alone = next((row for row in work.endpoints.at(spec.place) if row.network == NONE), None)
     if alone:
         raise ValueError(f"{spec.place} is on network '{NONE}' (endpoint '{alone.name}'), so nothing else can join it")
-    left = old if old and (not _same_place(work, old.target, spec.place) or spec.key in work.seen.former) else None
+    astray = old is not None and spec.key in work.seen.former
+    # If somebody moved its link alone, the endpoint has not moved.
+    stayed = old and room.space and room.space.cookie == old.cookie
+    left = old if old and (not _same_place(work, old.target, spec.place) or (astray and not stayed)) else None
     moved = left is not None
-    if left is not None:
-        _unlink(work, spec.item, left, but=spec.place)
+    if old and (moved or astray):
+        _unlink(work, spec.item, old, but=spec.place)
     # In another namespace the default route is decided anew.
     decided_before = set(work.held.get(spec.key, ())) if old and not moved else set()
     addresses = _addresses(work, spec, network)
@@ -496,6 +501,33 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         work.on_host.append(finish)
     else:
         finish()
+
+
+def _check_alone_on_host(work: _Work, spec: EndpointSpec, network: Network) -> None:
+    """The host can have one route to an address: no other link of it may lead to the same ones."""
+    for row in work.endpoints.at(HOST):
+        other = work.networks.get(row.network)
+        if other is None or row.key == spec.key:
+            continue
+        if other.name == network.name:
+            raise ValueError(
+                f"host: true cannot be had: endpoint '{row.name}' is on the host already, and the routes to the others are by "
+                "its link; one is enough"
+            )
+        if other.parent != network.parent and _overlap(network, other):
+            raise ValueError(
+                f"host: true cannot be had: network '{other.name}' has the same subnet on another parent and endpoint "
+                f"'{row.name}' on the host, which can reach an address on one of the two only"
+            )
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return any(
+        mine.network.overlaps(theirs.network)
+        for mine in one.subnets
+        for theirs in other.subnets
+        if mine.family == theirs.family
+    )
 
 
 def _same_place(work: _Work, one: Target, other: Target) -> bool:

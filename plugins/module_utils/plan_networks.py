@@ -15,6 +15,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import addressing,
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
+from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_MIN_MTU, Link
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ANNOUNCING,
     DEFAULT_HISTORY_DAYS,
@@ -340,7 +341,10 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
         return
     link = work.seen.host.links.get(network.parent)
     made = work.parents.get(network.parent)
-    if link is not None and link.alias == parent_mark(network.parent) and made is not None:
+    renamed = _renamed(work, made) if link is None and made is not None else None
+    if renamed is not None and made is not None:
+        _name_again(work, spec, renamed, made)
+    elif link is not None and link.alias == parent_mark(network.parent) and made is not None:
         _mend_parent(work, spec, network, made)
     elif link is not None:
         if made is not None:
@@ -404,6 +408,21 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
     )
     work.actions.append(Action(verb, "parent", row.name))
     _touch_all_on(work, row.name)
+
+
+def _renamed(work: _Work, made: Parent) -> Link | None:
+    """A parent of ours that somebody gave another name."""
+    mark = parent_mark(made.name)
+    return next((link for link in work.seen.host.links.values() if link.alias == mark), None)
+
+
+def _name_again(work: _Work, spec: NetworkSpec, link: Link, made: Parent) -> None:
+    """It gets its name back, and keeps what is on it."""
+    base = work.seen.host.links.get(made.base) if made.base else None
+    up = True if base is None or base.up else None
+    work.kernel.append(ChangeParent(spec.item, link.name, up=up, new_name=made.name))
+    work.actions.append(Action("repair", "parent", made.name, {"name": {"before": link.name, "after": made.name}}))
+    _touch_all_on(work, made.name)
 
 
 def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
@@ -516,6 +535,10 @@ def _check_company(work: _Work, spec: NetworkSpec) -> None:
 def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
     """No link can carry more than its parent; a dummy of ours follows the network. Where the parent's has shrunk since, the
     endpoints have that until it grows again."""
+    if network.mtu and network.mtu < IPV6_MIN_MTU and network.of_family(6):
+        raise ValueError(
+            f"mtu {network.mtu} is less than the {IPV6_MIN_MTU} that IPv6 needs; raise it, or leave the IPv6 subnet out"
+        )
     made = work.parents.get(network.parent)
     if made is not None and made.base is None:
         return

@@ -20,7 +20,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.links import (
     LOOPBACK,
     LOOPBACK_ADDRESS,
     LOOPBACK_PREFIXLEN,
+    RTPROT_KERNEL,
     default_route_of,
+    is_global,
     is_ours,
     mtu_of,
     prefixlen_in,
@@ -148,6 +150,29 @@ def endpoint(
         "hosts_file": hosts_file,
         "state": "attached" if attached else "waiting",
     }
+
+
+def others(row: Endpoint, entry: Mapping[str, Any], space: Space | None) -> dict[str, Any] | None:
+    """The addresses and routes on an endpoint's link that are not ours: by hand, by another service, by a router; None where
+    there are none. ``entry`` is the endpoint as it is shown. The kernel's own (link-local addresses, routes to a subnet) are
+    nobody's."""
+    link = None if space is None else space.marked(endpoint_mark(*row.key))
+    if link is None or space is None:
+        return None
+    own = {f"{found['address']}/{found['prefixlen']}" for found in (entry["ipv4"], entry["ipv6"]) if found}
+    texts = [f"{found.address}/{found.prefixlen}" for found in space.addresses if is_global(found, link.index)]
+    addresses = [text for text in texts if text not in own]
+    known = {(route["destination"], route["gateway"]) for route in entry["routes"]}
+    routes = [
+        f"{found.destination} via {found.gateway}" if found.gateway else f"{found.destination} dev {link.name}"
+        for found in space.routes
+        if found.index == link.index
+        and found.protocol != RTPROT_KERNEL
+        and (found.destination, found.gateway) not in known
+    ]
+    if not addresses and not routes:
+        return None
+    return {"network": row.network, "name": row.name, "addresses": addresses, "routes": routes}
 
 
 def _target(target: Target) -> dict[str, str]:

@@ -199,9 +199,13 @@ def _warn_of_loss(module: Any, folder: str, plan: Plan) -> None:
 
 def _state_dir(params: Mapping[str, Any]) -> str:
     folder: str = params["state_dir"]
-    if not os.path.isabs(folder) or not folder.isprintable() or len(folder.encode()) > spec.PATH_MAX:
+    too_long = len(folder.encode(errors="replace")) > spec.PATH_MAX or any(
+        len(name.encode(errors="replace")) > spec.NAME_MAX for name in folder.split("/")
+    )
+    if not os.path.isabs(folder) or not folder.isprintable() or too_long:
         raise UnderlayError(
-            f"state_dir {shown(folder)} is not an absolute path of printable characters, up to {spec.PATH_MAX} bytes"
+            f"state_dir {shown(folder)} is not an absolute path of printable characters, up to {spec.PATH_MAX} bytes and "
+            f"{spec.NAME_MAX} in each name"
         )
     return folder
 
@@ -332,8 +336,10 @@ def _foreseen(host: Host, plan: Plan) -> Host:
     """The host with its parents as the plan will have changed them."""
     links = dict(host.links)
     for step in plan.kernel:
-        if isinstance(step, ChangeParent) and step.mtu is not None and step.name in links:
-            links[step.name] = replace(links[step.name], mtu=step.mtu)
+        if isinstance(step, ChangeParent) and step.name in links:
+            link = links.pop(step.name)
+            name = step.new_name or link.name
+            links[name] = replace(link, name=name, mtu=link.mtu if step.mtu is None else step.mtu)
     return replace(host, links=links)
 
 
@@ -695,7 +701,9 @@ def endpoints_info(module: Any) -> Result:
         key: row for key, row in sorted(seen.endpoints.items()) if network in (None, key[0]) and name in (None, key[1])
     }
     seen = observe.spaces_of(seen, {row.target for row in rows.values()})
-    return {"changed": False, "endpoints": list(_present(seen, rows, rows, held).values())}
+    shown = _present(seen, rows, rows, held)
+    found = [result.others(rows[key], entry, seen.space_of(rows[key].target)) for key, entry in shown.items()]
+    return {"changed": False, "endpoints": list(shown.values()), "others": [item for item in found if item]}
 
 
 def addresses_info(module: Any) -> Result:

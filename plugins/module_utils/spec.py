@@ -41,6 +41,7 @@ IFNAME_MAX = 15
 NETNS_MAX = 255
 OWNER_MAX = 255
 PATH_MAX = 1024  # bytes; the kernel takes 4,095, with the names of the files in a folder
+NAME_MAX = 255  # bytes, of each name in a path (linux/limits.h)
 PID_MAX = 1 << 22  # include/linux/threads.h: PID_MAX_LIMIT
 COOLDOWN_MAX = 31536000  # a year, in seconds
 LOCK_TIMEOUT_MAX = 86400  # a day, in seconds
@@ -57,7 +58,7 @@ ALIASES_MAX = 64
 LISTEN_MAX = 300
 ANNOUNCE_MAX, ANNOUNCE_INTERVAL_MAX = 10, 6000
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)")
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]{1,64})")
 # What follows from the options of the network.
 _SYSCTLS_TAKEN = {"net.ipv6.conf.IFNAME.disable_ipv6": "enable_ipv6 of the network"}
 

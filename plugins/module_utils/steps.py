@@ -103,12 +103,13 @@ class MakeParent:
 
 @dataclass(frozen=True)
 class ChangeParent:
-    """Alter a parent link of ours."""
+    """Alter a parent link of ours; ``new_name`` is what it is to be called."""
 
     item: str
     name: str
     up: bool | None = None
     mtu: int | None = None
+    new_name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ options:
     description:
       - Puts the endpoint into the host's own namespace, so that the host reaches the other endpoints of the network, and they it
         by the endpoint's address. The host gets one route to each of them, and none to the subnet, so its own LAN stays as it
-        is. The link is called C(underlay0), C(underlay1) and so on if O(ifname) is left out.
+        is. Of each network, and of networks with the same subnet, one
+        endpoint can be there. The link is called C(underlay0), C(underlay1) and so on if O(ifname) is left out.
     type: bool
   ipv4_address:
     description:

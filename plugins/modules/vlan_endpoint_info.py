@@ -64,6 +64,18 @@ endpoints:
       sysctls: {}
       hosts_file: /etc/netns/web1/hosts
       state: attached
+others:
+  description:
+    - The addresses and routes on links of endpoints that are not ours, such as those of keepalived, of a router advertisement
+      or by hand. They stay. Endpoints without any are left out.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - network: ipvlan20
+      name: web1
+      addresses: [192.168.20.200/32]
+      routes: [10.50.0.0/16 via 192.168.20.9]
 interpreter:
   description: The Python under which the module ran, since the one that Ansible chose lacks pyroute2 or netaddr.
   returned: when the module found another Python by itself

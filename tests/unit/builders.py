@@ -351,7 +351,8 @@ def _do(kernel: _Kernel, step: Any) -> None:
     else:
         place = kernel.space_of(None)
         old = kernel.host.links[step.name]
-        new = replace(old, up=old.up if step.up is None else step.up, mtu=step.mtu or old.mtu)
+        up = old.up if step.up is None else step.up
+        new = replace(old, name=step.new_name or old.name, up=up, mtu=step.mtu or old.mtu)
         kernel.put(None, replace(place, links=tuple(new if item == old else item for item in place.links)))
 
 

@@ -788,6 +788,24 @@ def test_an_endpoint_whose_name_leads_to_another_namespace_is_taken_from_the_old
     assert held_by(carried_out(moved, found)) == {"web1": ["192.168.20.2"]}
 
 
+def test_a_link_that_somebody_moved_is_taken_from_there_and_made_again_where_it_was():
+    observed = attached(world(), ask())
+    home, there = observed.spaces[netns("web1")], netns("elsewhere")
+    moved = replace(
+        observed,
+        spaces={
+            netns("web1"): replace(home, links=(loopback(),), addresses=(), routes=()),
+            there: replace(home, identity=(0, 99), cookie=99, addresses=(), routes=()),
+        },
+        former={("vlan20", "web1"): there},
+    )
+    found = plan(moved, ask())
+    assert done(found) == [("repair", "endpoint", "vlan20/web1")]
+    assert [step.space for step in steps(found, RemoveLink)] == [there]
+    after = carried_out(moved, found)
+    assert (after.endpoints, held_by(after)) == (observed.endpoints, {"web1": ["192.168.20.2"]})
+
+
 def test_in_another_namespace_the_default_route_is_decided_anew():
     observed = attached(world(), ask("b", target=netns("n2")))
     specs = [ask("a", target=netns("n1"), ifname="lan0"), ask("b", target=netns("n1"))]
@@ -1209,6 +1227,11 @@ def test_what_cannot_be_on_the_host_is_refused():
     )
     lone = network("mac", "192.168.20.0/24", driver_name="macvlan", mode="passthru")
     assert "takes one endpoint only" in refusal(host_world(lone), ask(net="mac", **HOST_ASK))
+    both = [ask(net="dual", **{**HOST_ASK, "name": name}) for name in ("gate", "door")]
+    assert "endpoint 'gate' is on the host already" in refusal(host_world(), *both)
+    twin = network("twin", "192.168.20.0/24", parent="eth0.30")
+    both = [ask(net=net.name, **HOST_ASK) for net in (NET, twin)]
+    assert "network 'vlan20' has the same subnet on another parent" in refusal(host_world(NET, twin), *both)
 
 
 # --- with no links ----------------------------------------------------------------------------------------------------

@@ -571,6 +571,12 @@ def test_an_mtu_above_that_of_a_sub_interface_of_ours_is_refused_too(observed):
     assert "mtu 9000 is above" in refusal(observed, ask("web", "10.1.0.0/24", parent="eth0.20", mtu=9000))
 
 
+def test_an_mtu_that_leaves_no_room_for_ipv6_is_refused():
+    specs = ask("web", "10.1.0.0/24", "2001:db8::/64", parent="eth0", mtu=1279)
+    assert "mtu 1279 is less than the 1280 that IPv6 needs" in refusal(seen(), specs)
+    plan(seen(), ask("web", "10.1.0.0/24", parent="eth0", mtu=1279))
+
+
 def test_an_mtu_up_to_the_parents_is_taken():
     assert plan(seen(), ask("web", "10.1.0.0/24", parent="eth0", mtu=1500)).networks["web"].mtu == 1500
 
@@ -765,6 +771,15 @@ def test_a_parent_of_ours_that_is_gone_is_made_again():
     assert done(change) == [("repair", "parent", "eth0.20")]
     assert change.touched == {"web"}
     assert change.plan.kernel == (MakeParent("name 'web'", OURS20, up=True),)
+
+
+def test_a_parent_of_ours_that_was_renamed_gets_its_name_back():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, name="wan7", up=False)))
+    change = plan(observed, ask("web"))
+    changes = {"name": {"before": "wan7", "after": "eth0.20"}}
+    assert change.plan.actions == (Action("repair", "parent", "eth0.20", changes),)
+    assert change.touched == {"web"}
+    assert change.plan.kernel == (ChangeParent("name 'web'", "wan7", up=True, new_name="eth0.20"),)
 
 
 def test_a_parent_of_ours_that_is_down_is_set_up():
