@@ -128,19 +128,19 @@ def test_what_a_kill_cut_off_is_put_right_and_nobody_elses_line_is_harmed(
 
     path = tmp_path / "hosts"
     calls = {name: getattr(os, name) for name in ("pwrite", "ftruncate")}
+
+    def call(number: int, done: list[str], name: str, *arguments: int) -> int:
+        if len(done) == number:
+            raise Killed
+        done.append(name)
+        return calls[name](*arguments)
+
     for number in range(10):
         path.write_text(BASE + old + after)
-        done = []
-
-        def call(name: str, *arguments: int, number: int = number, done: list[str] = done) -> int:
-            if len(done) == number:
-                raise Killed
-            done.append(name)
-            return calls[name](*arguments)
-
+        done: list[str] = []
         with monkeypatch.context() as patch:
             for name in calls:
-                patch.setattr(os, name, functools.partial(call, name))
+                patch.setattr(os, name, functools.partial(call, number, done, name))
             with suppress(Killed):
                 hosts.put_block(str(path), new)
         hosts.put_block(str(path), new)
