@@ -73,6 +73,18 @@ def heard(address: str, rtt_ms: float | None = 0.3) -> Any:
     return {"wire": {**wire, "mtu_passes": 1500, "stations": 4}, "findings": []}
 
 
+def switch(system: str, port: str, vlans: list[int]) -> Any:
+    """What it keeps of a switch that says who it is."""
+    return {
+        "protocol": "lldp",
+        "system": system,
+        "port": port,
+        "description": None,
+        "vlans": vlans,
+        "native_vlan": None,
+    }
+
+
 def found(words: str, severity: str = "problem") -> Any:
     """What it keeps of one that is not."""
     wire = {"parent_up": True, "carrier": True, "carried": False, "gateways": [], "mtu": None, "mtu_passes": None}
@@ -83,8 +95,8 @@ def found(words: str, severity: str = "problem") -> Any:
 
 
 def small() -> Any:
-    """The map of NetOps: three VLANs, two endpoints on each."""
-    return {
+    """The map of NetOps: three VLANs, two endpoints on each; the switch says who it is."""
+    made = {
         "networks": [
             network("vlan10", "eth0.10", 10, "172.16.80.0/24", "172.16.80.1", **heard("172.16.80.1")),
             network(
@@ -118,6 +130,9 @@ def small() -> Any:
             use("vlan30", "10.1.0.0/16", 65533, 2),
         ],
     }
+    for item in made["networks"]:
+        item["wire"]["switch"] = switch("tor1", "Ethernet1/7", [10, 20])
+    return made
 
 
 def large(vlans: int = 250) -> Any:

@@ -268,12 +268,14 @@ def _heading(trunk: Trunk) -> str:
     vlans = sum(parent.vlan_id is not None for parent in trunk.parents)
     if trunk.kind == TRUNK and vlans:
         words += f", {vlans} VLAN" + ("s" if vlans != 1 else "")
+    if trunk.switch:
+        words += f"; {trunk.switch}"
     top = f'<rect class="bar" x="{BAR}" y="6" width="{BAR_WIDTH}" height="36" rx="3"/>' if trunk.kind == TRUNK else ""
     start = BAR + BAR_WIDTH + 14 if top else BAR
     after = start + (len(name) * BIG + SOFT) * LETTER
     return (
         f'<h3><svg viewBox="0 0 {WIDTH} 36" role="img" aria-label="{escape(name)}, {escape(words)}">{top}'
-        f"{_text(start, 23, name, 'big')}{_text(after, 23, words, 'soft')}</svg></h3>"
+        f"{_text(start, 23, name, 'big')}{_text(after, 23, words, 'soft', WIDTH - after, SOFT)}</svg></h3>"
     )
 
 

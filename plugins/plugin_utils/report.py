@@ -104,6 +104,7 @@ def table(topology: Topology) -> str:
     for network, finding in findings(topology):
         # The words of the check name the VLAN; two networks can be on it.
         texts.append(f"{finding.severity}: {finding.words} ({network.name})")
+    texts += [f"{trunk.name}: {trunk.switch}" for trunk in topology.trunks if trunk.switch]
     return "\n".join([*texts, f"{', '.join(_sums(topology))}."])
 
 

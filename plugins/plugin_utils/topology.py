@@ -63,7 +63,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Network:
-    """``verified``: whether the trunk check looked at it. ``gateways``: what it heard of them, as its result has it."""
+    """``verified``: whether the trunk check looked at it. ``gateways``: what it heard of them, as its result has it;
+    ``switch``: what the switch says of itself, in words, if somebody listened."""
 
     name: str
     driver: str
@@ -73,6 +74,7 @@ class Network:
     verified: bool
     findings: tuple[Finding, ...]
     gateways: tuple[Mapping[str, Any], ...]
+    switch: str = ""
 
     @property
     def kind(self) -> str:
@@ -107,6 +109,12 @@ class Trunk:
     kind: str
     name: str
     parents: tuple[Parent, ...]
+
+    @property
+    def switch(self) -> str:
+        """What the switch at its other end says of itself; empty if nobody heard it."""
+        heard = (network.switch for parent in self.parents for network in parent.networks)
+        return next(filter(None, heard), "") if self.kind == TRUNK else ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,30 @@ def _network(
         bool(wire),
         tuple(findings),
         tuple(dict_of(gateway, f"{where}: wire.gateways") for gateway in gateways),
+        _switch(dict_of(wire.get("switch"), f"{where}: wire.switch"), f"{where}: wire.switch"),
     )
+
+
+def _switch(item: Mapping[str, Any], where: str) -> str:
+    """What a switch says of itself: name and port, and the VLANs of the port if it tells them."""
+    words = [f"{word} {clean(item[key])}" for key, word in (("system", "switch"), ("port", "port")) if item.get(key)]
+    vlans = list_of(item.get("vlans"), f"{where}: vlans")
+    if not all(isinstance(vlan, int) for vlan in vlans):
+        raise Unreadable(f"{where} is not what vlan_network_info returns: vlans are numbers")
+    if vlans:
+        words.append(f"carries VLAN{'s' * (len(vlans) > 1)} {ranges(vlans)}")
+    return ", ".join(words)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as switches write them: 10, 20-22."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)
 
 
 def _finding(where: str, value: Any) -> Finding:
@@ -285,7 +316,7 @@ def trunk_words(trunk: Trunk) -> tuple[str, str]:
 
 def nodes(topology: Topology) -> Iterator[Node]:
     for t, trunk in enumerate(topology.trunks):
-        yield Node(f"t{t}", "trunk", trunk_words(trunk), "", "")
+        yield Node(f"t{t}", "trunk", tuple(filter(None, (*trunk_words(trunk), trunk.switch))), "", "")
         for p, parent in enumerate(trunk.parents):
             above, at = f"t{t}", f"t{t}p{p}"
             if parent.name and parent.name != trunk.name:

@@ -34,7 +34,7 @@ def _text(label: str) -> str:
 def test_graphviz_reads_what_is_drawn():
     labels, edges = boxes_and_lines(topology(small(), "graphviz"))
     assert labels[:4] == [
-        ["eth0", "trunk"],
+        ["eth0", "trunk", "switch tor1, port Ethernet1/7, carries VLANs 10, 20"],
         ["eth0.10", "VLAN 10"],
         ["vlan10", "ipvlan l2", "172.16.80.0/24", "gateway 172.16.80.1"],
         ["web1", "172.16.80.2", "netns web1"],

@@ -118,7 +118,8 @@ def test_who_does_not_see_the_drawing_is_told_of_it(browser, tmp_path):
     nodes = [one for one in tab.call("Accessibility.getFullAXTree")["nodes"] if not one["ignored"]]
     pictures = [one for one in nodes if one["role"]["value"] in ("image", "img")]
     names = [one["name"]["value"] for one in pictures]
-    assert names[:4] == ["eth0, trunk, 3 VLANs", "eth0.10, VLAN 10", "eth0.20, VLAN 20", "eth0.30, VLAN 30"]
+    switch = "switch tor1, port Ethernet1/7, carries VLANs 10, 20"
+    assert names[:4] == [f"eth0, trunk, 3 VLANs; {switch}", "eth0.10, VLAN 10", "eth0.20, VLAN 20", "eth0.30, VLAN 30"]
     told = pictures[3]["description"]["value"]
     assert told.startswith("Network vlan30, ipvlan l2, 10.1.0.0/16 with gateway 10.1.100.1: 2 endpoints.")
     assert "problem: VLAN 30: no station answers" in told

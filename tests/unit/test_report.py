@@ -34,6 +34,7 @@ def test_the_table_of_three_vlans():
         "  30  eth0.30        vlan30   10.1.0.0/16     10.1.100.1   2                 2  65531  1 problem",
         "problem: VLAN 30: no station answers; eth0's switch port does not seem to carry VLAN 30 (vlan30)",
         "hint: VLAN 20: gateway 172.16.50.1 silent, but 12 stations heard: wrong gateway address? (vlan20)",
+        "eth0: switch tor1, port Ethernet1/7, carries VLANs 10, 20",
         "3 networks, 6 endpoints (1 waiting), 1 problem, 1 hint.",
     ]
 
@@ -94,6 +95,7 @@ def test_what_the_modules_document_is_read():
     assert table[1].split() == "20 eth0.20 ipvlan20 192.168.20.0/24 192.168.20.1 1 1 252 1 problem".split()
     assert table[2:] == [
         "problem: VLAN 20: MTU 9000 does not pass; 1500 does (ipvlan20)",
+        "eth0: switch tor1, port Ethernet1/7, carries VLANs 10, 20",
         "1 network, 1 endpoint, 1 problem.",
     ]
 

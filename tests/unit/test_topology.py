@@ -24,7 +24,7 @@ def test_three_vlans_as_mermaid():
     text = topology([{"networks": small()["networks"][:1]}, {"endpoints": small()["endpoints"][:1]}])
     assert text.splitlines() == [
         "flowchart LR",
-        '  t0[["eth0<br/>trunk"]]',
+        '  t0[["eth0<br/>trunk<br/>switch tor1, port Ethernet1/7, carries VLANs 10, 20"]]',
         '  t0p0(["eth0.10<br/>VLAN 10"])',
         "  t0 --- t0p0",
         '  t0p0n0["vlan10<br/>ipvlan l2<br/>172.16.80.0/24<br/>gateway 172.16.80.1"]',
@@ -34,6 +34,11 @@ def test_three_vlans_as_mermaid():
         "  classDef problem stroke:#c62828,stroke-width:3px",
         "  classDef hint stroke:#b26a00,stroke-width:3px",
     ]
+
+
+def test_numbers_of_vlans_are_written_as_switches_do():
+    assert drawing.ranges([30, 10, 11, 12, 20, 21, 4094]) == "10-12, 20-21, 30, 4094"
+    assert drawing.ranges([]) == ""
 
 
 def test_what_the_trunk_check_found_is_coloured():
