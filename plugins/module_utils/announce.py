@@ -66,6 +66,7 @@ def _leave_home(speakers: Sequence[Speaker]) -> NoReturn:
     """In the child: its own child, which is nobody's any more, does the work. It takes no cleaning up of Python's with it."""
     try:
         os.setsid()
+        name_process(PROCESS_NAME)
         if os.fork() == 0:
             _let_go()
             speak(speakers)
@@ -74,7 +75,7 @@ def _leave_home(speakers: Sequence[Speaker]) -> NoReturn:
 
 
 def _let_go() -> None:
-    """Holds no descriptor, folder or name of the process that it was: Ansible waits for the end of its output."""
+    """Holds no descriptor or folder of the process that it was: Ansible waits for the end of its output."""
     os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -83,7 +84,6 @@ def _let_go() -> None:
         if int(name) > 2:
             with contextlib.suppress(OSError):  # that of the listing itself
                 os.close(int(name))
-    name_process(PROCESS_NAME)
 
 
 def speak(speakers: Sequence[Speaker]) -> None:

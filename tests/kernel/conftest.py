@@ -177,10 +177,15 @@ def _steady(link: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def announcements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None are sent in most tests: whoever sends them goes on for seconds, beside what is tested. test_announce.py sends them."""
+def announcements() -> Iterator[None]:
+    """None are sent in most tests: whoever sends them goes on for seconds, beside what is tested. test_announce.py sends them.
+
+    A patch of its own: what a test patches has to be undone before its other fixtures are.
+    """
     apply = importlib.import_module("ansible_collections.netops.underlay.plugins.module_utils.apply")
-    monkeypatch.setattr(apply, "send_announcements", lambda _speakers: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply, "send_announcements", lambda _speakers: None)
+        yield
 
 
 @pytest.fixture
