@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.netops.underlay.plugins.module_utils import trunk, wire
+from ansible_collections.netops.underlay.plugins.module_utils import parents, wire
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.model import Outcome, endpoint_mark
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
@@ -41,7 +41,7 @@ def talks(seen: Observed, places: Iterable[Place]) -> dict[str, Conversation]:
     """One for each parent that can carry frames."""
     by_parent: dict[str, list[IPAddress]] = {}
     for parent, address in sorted(places, key=lambda place: (place[0], place[1].version, place[1])):
-        if trunk.obstacle(seen.host, parent) is None:
+        if parents.obstacle(seen.host, parent) is None:
             by_parent.setdefault(parent, []).append(address)
     return {
         parent: Conversation(seen.host.links[parent].mac, addresses, _own_macs(seen, parent))
@@ -58,7 +58,7 @@ def _own_macs(seen: Observed, parent: str) -> frozenset[str]:
 
 def unasked(seen: Observed, places: Iterable[Place]) -> list[str]:
     """Warnings of parents on which nobody could be asked."""
-    found = {parent: trunk.obstacle(seen.host, parent) for parent in sorted({parent for parent, _address in places})}
+    found = {parent: parents.obstacle(seen.host, parent) for parent in sorted({parent for parent, _address in places})}
     return [
         f"conflict_check: {finding.words}, so nobody could be asked whether addresses are in use"
         for finding in found.values()

@@ -381,3 +381,12 @@ def working_name(mark: str) -> str:
 def dummy_name(network: str) -> str:
     """The name of the dummy parent of an isolated network."""
     return f"nud-{hashlib.sha256(network.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class WireFinding:
+    """Something about the wire that a person should know. ``severity`` is ``problem`` or ``hint``."""
+
+    severity: str
+    code: str
+    words: str

@@ -18,6 +18,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     WORKING_PREFIX,
     Network,
     Parent,
+    WireFinding,
     endpoint_mark,
     endpoint_of_mark,
     parent_mark,
@@ -222,3 +223,31 @@ def _is_ours(seen: Observed, link: Link) -> bool:
         return False
     marks = [*(endpoint_mark(*key) for key in seen.endpoints), *map(parent_mark, seen.parents)]
     return link.name in map(working_name, marks)
+
+
+def obstacle(host: Host, parent: str) -> WireFinding | None:
+    """Why no frame can be sent on a parent."""
+    link = host.links.get(parent)
+    if link is None:
+        return WireFinding("problem", "parent_missing", f"{parent} is not there; run the vlan_network task again")
+    base = base_of(host, link)
+    for each in [base, link] if base else [link]:
+        if not each.up:
+            return WireFinding("problem", "parent_down", f"{each.name} is down")
+    for each in [base, link] if base else [link]:
+        if not each.carrier:
+            return WireFinding(
+                "problem", "no_carrier", f"{each.name} has no carrier: no cable, or its switch port is shut"
+            )
+    return None
+
+
+def base_of(host: Host, link: Link) -> Link | None:
+    """The link that carries a VLAN link."""
+    index, _vlan_id, _protocol = vlan_of(link)
+    if index is None or link.parent_nsid is not None:
+        return None
+    likely = host.links.get(link.name.rpartition(".")[0])
+    if likely and likely.index == index:
+        return likely
+    return next((other for other in host.links.values() if other.index == index), None)

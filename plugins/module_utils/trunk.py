@@ -15,9 +15,9 @@ from ansible_collections.netops.underlay.plugins.module_utils import wire
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
 from ansible_collections.netops.underlay.plugins.module_utils.lldp import Neighbour
-from ansible_collections.netops.underlay.plugins.module_utils.model import Network
+from ansible_collections.netops.underlay.plugins.module_utils.model import Network, WireFinding
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host
-from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
+from ansible_collections.netops.underlay.plugins.module_utils.parents import base_of, obstacle, vlan_of
 
 # When a gateway is asked, in seconds from the start, and when it counts as silent.
 ASKED_AT = (0.0, 0.25, 0.6)
@@ -60,15 +60,6 @@ class Answer:
     passes: int | None = None
     stations: frozenset[str] = frozenset()
     outside: Mapping[str, tuple[IPAddress, IPAddress]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that a person should know. ``severity`` is ``problem`` or ``hint``."""
-
-    severity: str
-    code: str
-    words: str
 
 
 # --- what is asked --------------------------------------------------------------------------------------------
@@ -242,7 +233,7 @@ class Conversation:
 # --- what it means --------------------------------------------------------------------------------------------
 
 
-def findings(item: Network, host: Host, answer: Answer | None, known: Mapping[str, str]) -> list[Finding]:
+def findings(item: Network, host: Host, answer: Answer | None, known: Mapping[str, str]) -> list[WireFinding]:
     """What is to be told of one network. ``known`` has the MAC that each gateway had last time."""
     if item.isolated:
         return []
@@ -259,32 +250,6 @@ def findings(item: Network, host: Host, answer: Answer | None, known: Mapping[st
     return [*found, *_of_mtu(place, item, link, answer), *_of_masks(place, item, answer)]
 
 
-def obstacle(host: Host, parent: str) -> Finding | None:
-    """Why no frame can be sent on a parent."""
-    link = host.links.get(parent)
-    if link is None:
-        return Finding("problem", "parent_missing", f"{parent} is not there; run the vlan_network task again")
-    base = _base(host, link)
-    for each in [base, link] if base else [link]:
-        if not each.up:
-            return Finding("problem", "parent_down", f"{each.name} is down")
-    for each in [base, link] if base else [link]:
-        if not each.carrier:
-            return Finding("problem", "no_carrier", f"{each.name} has no carrier: no cable, or its switch port is shut")
-    return None
-
-
-def _base(host: Host, link: Link) -> Link | None:
-    """The link that carries a VLAN link."""
-    index, _vlan_id, _protocol = vlan_of(link)
-    if index is None or link.parent_nsid is not None:
-        return None
-    likely = host.links.get(link.name.rpartition(".")[0])
-    if likely and likely.index == index:
-        return likely
-    return next((other for other in host.links.values() if other.index == index), None)
-
-
 def listening_places(host: Host, networks: Iterable[Network]) -> dict[str, tuple[str, ...]]:
     """By parent the links on which its switch can be heard: the lowest one, and those that are its ports."""
     found: dict[str, tuple[str, ...]] = {}
@@ -292,14 +257,14 @@ def listening_places(host: Host, networks: Iterable[Network]) -> dict[str, tuple
         link = None if item.isolated else host.links.get(item.parent)
         base = link
         while base is not None:
-            link, base = base, _base(host, base)
+            link, base = base, base_of(host, base)
         if link is not None:
             ports = [other.name for other in host.links.values() if other.master == link.index]
             found[item.parent] = (link.name, *ports)
     return found
 
 
-def not_listed(item: Network, host: Host, switch: Neighbour | None) -> list[Finding]:
+def not_listed(item: Network, host: Host, switch: Neighbour | None) -> list[WireFinding]:
     """The switch names the VLANs of its port, and this one is not among them."""
     link = host.links.get(item.parent)
     vlan_id = vlan_of(link)[1] if link else None
@@ -307,7 +272,7 @@ def not_listed(item: Network, host: Host, switch: Neighbour | None) -> list[Find
         return []
     where = " ".join(part for part in (switch.system, switch.port) if part)
     words = f"VLAN {vlan_id}: the switch ({where}) names the VLANs of its port, and VLAN {vlan_id} is not among them"
-    return [Finding("hint", "not_listed", words)]
+    return [WireFinding("hint", "not_listed", words)]
 
 
 def _place(host: Host, link: Link) -> str:
@@ -316,45 +281,45 @@ def _place(host: Host, link: Link) -> str:
     return link.name if vlan_id is None else f"VLAN {vlan_id}"
 
 
-def _not_carried(host: Host, link: Link, place: str) -> Finding:
-    base = _base(host, link)
+def _not_carried(host: Host, link: Link, place: str) -> WireFinding:
+    base = base_of(host, link)
     what = "this segment" if place == link.name else place
     words = f"{place}: no station answers; {(base or link).name}'s switch port does not seem to carry {what}"
-    return Finding("problem", "not_carried", words)
+    return WireFinding("problem", "not_carried", words)
 
 
-def _silent(place: str, gateway: IPAddress, answer: Answer) -> Finding:
+def _silent(place: str, gateway: IPAddress, answer: Answer) -> WireFinding:
     heard = f"{len(answer.stations)} station{'s' if len(answer.stations) != 1 else ''} heard"
-    return Finding(
+    return WireFinding(
         "problem", "gateway_silent", f"{place}: gateway {gateway} silent, but {heard}: wrong gateway address?"
     )
 
 
-def _of_macs(place: str, gateway: IPAddress, macs: Sequence[str], known: str | None) -> list[Finding]:
+def _of_macs(place: str, gateway: IPAddress, macs: Sequence[str], known: str | None) -> list[WireFinding]:
     if len(macs) > 1:
         words = (
             f"{place}: gateway {gateway} is answered for by {' and '.join(sorted(macs))}: is its address used twice?"
         )
-        return [Finding("problem", "gateway_twice", words)]
+        return [WireFinding("problem", "gateway_twice", words)]
     if macs and known not in (None, macs[0]):
         words = f"{place}: gateway {gateway} is now {macs[0]}, and was {known} last time: was the router replaced?"
-        return [Finding("problem", "gateway_changed", words)]
+        return [WireFinding("problem", "gateway_changed", words)]
     return []
 
 
-def _of_mtu(place: str, item: Network, link: Link, answer: Answer) -> list[Finding]:
+def _of_mtu(place: str, item: Network, link: Link, answer: Answer) -> list[WireFinding]:
     mtu = mtu_tried(item, link, answer)
     if mtu is None or (answer.passes is not None and answer.passes >= mtu):
         return []
     passes = "nothing that was tried does" if answer.passes is None else f"{answer.passes} does"
-    return [Finding("problem", "mtu", f"{place}: MTU {mtu} does not pass; {passes}")]
+    return [WireFinding("problem", "mtu", f"{place}: MTU {mtu} does not pass; {passes}")]
 
 
 def mtu_tried(item: Network, link: Link, answer: Answer) -> int | None:
     return min(item.mtu or link.mtu, link.mtu) if answer.tried and not item.routed else None
 
 
-def _of_masks(place: str, item: Network, answer: Answer) -> list[Finding]:
+def _of_masks(place: str, item: Network, answer: Answer) -> list[WireFinding]:
     if not answer.outside or item.routed or not item.of_family(4):
         return []
     sender, target = min(answer.outside.values(), key=lambda pair: (int(pair[0]), int(pair[1])))
@@ -362,7 +327,7 @@ def _of_masks(place: str, item: Network, answer: Answer) -> list[Finding]:
     others = f" (and {more} more station{'s' if more > 1 else ''} alike)" if more else ""
     subnets = " and ".join(str(subnet.network) for subnet in item.of_family(4))
     words = f"{place}: {sender} asks for {target}, which is outside {subnets}{others}: a wrong mask?"
-    return [Finding("hint", "outside_subnet", words)]
+    return [WireFinding("hint", "outside_subnet", words)]
 
 
 def macs_seen(networks: Iterable[Network], answers: Mapping[str, Answer]) -> dict[str, dict[str, str]]:

@@ -298,7 +298,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_endpoints
 
 OPTIONS = {
     "name": {"type": "str"},
@@ -337,7 +337,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run.run(module, lambda module: run.endpoints(module, OPTIONS))
+    run.run(module, lambda module: run_endpoints.endpoints(module, OPTIONS))
 
 
 if __name__ == "__main__":

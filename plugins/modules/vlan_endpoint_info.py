@@ -84,7 +84,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_endpoints
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
         argument_spec={"network": {"type": "str"}, "name": {"type": "str"}, **run.STATE_DIR_OPTION},
         supports_check_mode=True,
     )
-    run.run(module, run.endpoints_info)
+    run.run(module, run_endpoints.endpoints_info)
 
 
 if __name__ == "__main__":

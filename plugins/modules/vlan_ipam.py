@@ -176,7 +176,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_addresses
 
 OPTIONS = {
     "network": {"type": "str"},
@@ -204,7 +204,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run.run(module, lambda module: run.addresses(module, OPTIONS))
+    run.run(module, lambda module: run_addresses.addresses(module, OPTIONS))
 
 
 if __name__ == "__main__":

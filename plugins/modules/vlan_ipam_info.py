@@ -143,7 +143,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_addresses
 
 OPTIONS = {
     "network": {"type": "str"},
@@ -156,7 +156,7 @@ OPTIONS = {
 
 def main() -> None:
     module = run.with_hints(AnsibleModule)(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
-    run.run(module, run.addresses_info)
+    run.run(module, run_addresses.addresses_info)
 
 
 if __name__ == "__main__":

@@ -381,7 +381,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import drivers, run
+from ansible_collections.netops.underlay.plugins.module_utils import drivers, run, run_networks
 
 OPTIONS = {
     "name": {"type": "str"},
@@ -429,7 +429,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run.run(module, lambda module: run.networks(module, OPTIONS))
+    run.run(module, lambda module: run_networks.networks(module, OPTIONS))
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_networks_info
 
 
 def main() -> None:
@@ -163,7 +163,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run.run(module, run.networks_info)
+    run.run(module, run_networks_info.networks_info)
 
 
 if __name__ == "__main__":

@@ -77,14 +77,14 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_service
 
 OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
 
 
 def main() -> None:
     module = run.with_hints(AnsibleModule)(argument_spec={**OPTIONS, **run.STATE_DIR_OPTION}, supports_check_mode=True)
-    run.run(module, run.service)
+    run.run(module, run_service.service)
 
 
 if __name__ == "__main__":

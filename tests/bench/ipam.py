@@ -23,7 +23,14 @@ from types import SimpleNamespace
 from typing import Any, Union
 
 import peers
-from ansible_collections.netops.underlay.plugins.module_utils import observe, plan_addresses, run, spec, store
+from ansible_collections.netops.underlay.plugins.module_utils import (
+    observe,
+    plan_addresses,
+    run,
+    run_addresses,
+    spec,
+    store,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import Subnet, default_gateway
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.model import Allocation, Network
@@ -172,7 +179,7 @@ def fill_by_module(ours: Ours, count: int) -> Filled:
     addresses = [{**nothing, "owner": owner} for owner in owners(count)]
     params = {**nothing, "network": NETWORK, "addresses": addresses, "state_dir": ours.folder}
     module = SimpleNamespace(params={**params, "lock_timeout": LOCK_TIMEOUT}, check_mode=False, _diff=True)
-    return _filled(lambda: run.addresses(module, OPTIONS))
+    return _filled(lambda: run_addresses.addresses(module, OPTIONS))
 
 
 def _filled(work: Callable[[], object]) -> Filled:

@@ -60,7 +60,17 @@ def watched() -> Watch:
     watch = Watch()
     files = {
         name: importlib.import_module(f"{UTILS}.{name}")
-        for name in ("run", "spec", "observe", "plan_networks", "plan_endpoints", "apply", "store", "result")
+        for name in (
+            "run_endpoints",
+            "run_networks",
+            "spec",
+            "observe",
+            "plan_networks",
+            "plan_endpoints",
+            "apply",
+            "store",
+            "result",
+        )
     }
 
     def put(owner: Any, name: str, phase: str) -> None:
@@ -75,7 +85,8 @@ def watched() -> Watch:
         put(files[name], "plan", "plan")
     for name in ("endpoint", "network", "diff", "of_plan"):
         put(files["result"], name, "result and diff")
-    put(files["run"], "apply", "apply: the rest")
+    for name in ("run_endpoints", "run_networks"):
+        put(files[name], "apply", "apply: the rest")
     # By the kind of step, as long as apply.py keeps its handlers so.
     handlers = getattr(files["apply"], "_HANDLERS", {})
     for kind, handler in handlers.items():

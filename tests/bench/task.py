@@ -20,7 +20,7 @@ from typing import Any
 WORK = {
     "vlan_network": "networks",
     "vlan_endpoint": "endpoints",
-}  # the function of run.py, which is the list's name as well
+}  # the function that does it, which is the list's name as well
 LOCK_TIMEOUT = 30  # the modules' default
 PLUGINS = "ansible_collections.netops.underlay.plugins"
 
@@ -83,7 +83,9 @@ class Module:
 def carried_out(request: Request) -> Done:
     """Does it here."""
     module_file = importlib.import_module(f"{PLUGINS}.modules.{request.module}")
-    run = importlib.import_module(f"{PLUGINS}.module_utils.run")
+    run, road = (
+        importlib.import_module(f"{PLUGINS}.module_utils.{name}") for name in ("run", f"run_{WORK[request.module]}")
+    )
     work = WORK[request.module]
     options = {**module_file.OPTIONS, work: {"options": module_file.OPTIONS}}
     common = {"purge": False, "purge_all": False, "state_dir": request.state_dir, "lock_timeout": LOCK_TIMEOUT}
@@ -100,7 +102,7 @@ def carried_out(request: Request) -> Done:
         watch = watched()
     before = peak_memory()
     start = time.perf_counter()
-    run.run(module, lambda module: getattr(run, work)(module, module_file.OPTIONS))
+    run.run(module, lambda module: getattr(road, work)(module, module_file.OPTIONS))
     seconds = time.perf_counter() - start
     phases = watch.ended() if watch else {}
     json.dumps(module.result)

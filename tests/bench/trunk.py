@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ground
-from ansible_collections.netops.underlay.plugins.module_utils import run
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_networks_info
 from report import Row, as_json, machine, table, verdict
 from task import Module, Request, carried_out
 
@@ -57,7 +57,7 @@ def build(vlans: bool) -> None:
 def checked(state: str) -> tuple[float, list[dict[str, Any]]]:
     module = Module({"name": None, "verify": True, "listen": 0, "state_dir": state}, False)
     start = time.perf_counter()
-    run.run(module, run.networks_info)
+    run.run(module, run_networks_info.networks_info)
     return time.perf_counter() - start, module.result["networks"]
 
 

@@ -116,9 +116,9 @@ def hand_made() -> dict[str, Any]:
 
 
 def answers(work: Callable[[], Iterator[tuple[str, str, dict[str, Any]]]], state_dir: str) -> dict[str, Any]:
-    from ansible_collections.netops.underlay.plugins.module_utils import engines, run
+    from ansible_collections.netops.underlay.plugins.module_utils import engines, run_addresses
 
-    run._LOOK_AGAIN_S = 0.0
+    run_addresses._LOOK_AGAIN_S = 0.0
     # A client of an engine takes a second to say that there is no engine.
     engines.inspect = lambda names: {key: f"container '{key[1]}': docker has none of this name" for key in names}
     layered()

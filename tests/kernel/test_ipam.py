@@ -35,7 +35,7 @@ def ours(name: str) -> Any:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second between two looks is of no use here: nothing changes by itself."""
-    monkeypatch.setattr(ours("run"), "_LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(ours("run_addresses"), "_LOOK_AGAIN_S", 0.01)
 
 
 class Clock:

@@ -30,6 +30,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     netlink,
     observe,
     run,
+    run_addresses,
     store,
     wire,
 )
@@ -244,7 +245,7 @@ def world(folder: Path) -> Iterator[str]:
         patch.setattr(observe, "netlink", Kernel())
         patch.setattr(engines, "inspect", inspect)
         patch.setattr(engines, "rootless", lambda _pid: None)
-        patch.setattr(run, "_LOOK_AGAIN_S", 0)
+        patch.setattr(run_addresses, "_LOOK_AGAIN_S", 0)
         patch.setattr(run, "_check_ground", lambda: None)  # no root is needed here
         patch.setattr(wire, "talk", lambda talks, ear=None: None)
         patch.setattr(store, "reading", kept_open(state_dir))
