@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-reboot test-role lint test-unit test-report test-lab test-installed test-kernel-oldest test-galaxy test-sanity
+steps := test-kernel test-docker test-reboot test-role lint test-unit test-report docs test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
 .PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
@@ -50,6 +50,10 @@ test-unit: setup ## the pure parts; needs no root
 
 test-report: setup ## what the filters draw, read by Graphviz and a browser
 	python -m pytest tests/report $(ARGS)
+
+docs: setup ## the documentation as a site, in .work/docs; its links, and a look at it by a browser
+	docs/site/build
+	python -m pytest tests/docs $(ARGS)
 
 test-lab: setup ## the lab itself
 	python -m pytest tests/lab $(ARGS)
