@@ -14,7 +14,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -89,6 +88,8 @@ def _let_go() -> None:
 def speak(speakers: Sequence[Speaker]) -> None:
     """Sends what each has to say. Namespaces are entered by other threads than this one, so that nobody takes this process for
     one that lives in them, and are held for no longer than sending takes, so that they can go meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, and seldom needed
+
     start = time.monotonic()
     waiting = [(start, speaker, speaker.count) for speaker in speakers]
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:

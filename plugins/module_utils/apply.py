@@ -12,10 +12,11 @@ import contextlib
 import errno
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink, wire
 from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
@@ -151,14 +152,16 @@ def _by_space(steps: Iterable[Any]) -> dict[Target | None, list[Any]]:
 
 
 def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
+    prepared = False
     for step in steps:
         words = f"make namespace '{step.target.value}'"
         try:
-            descriptor = netlink.create_namespace(step.target.value)
+            descriptor = netlink.create_namespace(step.target.value, prepared)
         except UnderlayError as error:
             run.note(step.item, error, words)
             continue
         os.close(descriptor)
+        prepared = True
         run.note(step.item, None, words)
 
 
@@ -201,47 +204,62 @@ def _check_gone(run: _Run, steps: Sequence[CheckGone]) -> None:
 
 
 def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
-    """Those of many namespaces at a time: with each the kernel waits until all its readers have let go. Before that the
-    namespaces are opened, and it is looked once more whose the links are."""
+    """Those of many namespaces at a time: with each the kernel waits until all its readers have let go, and meanwhile the
+    next namespace is opened, where it is looked once more whose the links are."""
     # What is made on a link goes before the link.
-    by_space = _by_space(steps)
-    groups = sorted(by_space.items(), key=lambda pair: pair[0] is None)
-    for start in range(0, len(groups), _CHANNELS_AT_ONCE):
-        with contextlib.ExitStack() as stack:
-            work: list[tuple[netlink.Channel, list[RemoveLink]]] = []
-            emptying: set[Target] = set()
-            for target, group in groups[start : start + _CHANNELS_AT_ONCE]:
-                if target is None:
-                    _remove_side_by_side(run, work)
-                    work = []
-                try:
-                    with _opened(run, target or HOST) as descriptor:
-                        channel = stack.enter_context(netlink.Channel(descriptor))
-                    links = {link.name: link for link in channel.links()}
-                except netlink.MissingNamespace:
-                    continue  # and its links with it
-                except UnderlayError as error:
-                    for step in group:
-                        run.note(step.item, error, f"remove link '{step.name}'")
-                    continue
-                certain = [step for step in group if _is_still(links.get(step.name), step)]
-                work.append((channel, certain))
-                if target is not None and {step.name for step in certain} >= _but_loopback(links.values()):
-                    emptying.add(target)
-            _remove_side_by_side(run, work)
-            run.emptied |= {target for target in emptying if not any(s.item in run.failed for s in by_space[target])}
+    groups = sorted(_by_space(steps).items(), key=lambda pair: pair[0] is None)
+    under_way: deque[_Removal] = deque()
+    with netlink.side_by_side(len(groups)) as send:
+        for target, group in groups:
+            while under_way and (target is None or len(under_way) >= _CHANNELS_AT_ONCE):
+                _note_removed(run, under_way.popleft())
+            try:
+                with _opened(run, target or HOST) as descriptor:
+                    channel = netlink.Channel(descriptor)
+            except netlink.MissingNamespace:
+                continue  # and its links with it
+            except UnderlayError as error:
+                _note_all(run, group, error)
+                continue
+            try:
+                links = {link.name: link for link in channel.links()}
+            except UnderlayError as error:
+                channel.close()
+                _note_all(run, group, error)
+                continue
+            certain = [step for step in group if _is_still(links.get(step.name), step)]
+            empties = target is not None and {step.name for step in certain} >= _but_loopback(links.values())
+            answers = send(channel, [netlink.DeleteLink(step.index) for step in certain])
+            under_way.append(_Removal(channel, certain, answers, target if empties else None))
+        while under_way:
+            _note_removed(run, under_way.popleft())
+
+
+class _Removal(NamedTuple):
+    """Links on their way out of a namespace; ``empties`` is that namespace, if nothing but its loopback stays."""
+
+    channel: netlink.Channel
+    steps: Sequence[RemoveLink]
+    answers: netlink.Answers
+    empties: Target | None
+
+
+def _note_removed(run: _Run, removal: _Removal) -> None:
+    with removal.channel:
+        for step, answer in zip(removal.steps, removal.answers()):
+            gone = answer is not None and answer.errno == errno.ENODEV
+            run.note(step.item, None if gone else answer, f"remove link '{step.name}' ({step.space or 'host'})")
+    if removal.empties and not any(step.item in run.failed for step in removal.steps):
+        run.emptied.add(removal.empties)
+
+
+def _note_all(run: _Run, steps: Iterable[RemoveLink], error: UnderlayError) -> None:
+    for step in steps:
+        run.note(step.item, error, f"remove link '{step.name}'")
 
 
 def _but_loopback(links: Iterable[Link]) -> set[str]:
     return {link.name for link in links if not link.loopback}
-
-
-def _remove_side_by_side(run: _Run, work: Sequence[tuple[netlink.Channel, Sequence[RemoveLink]]]) -> None:
-    requests = [(channel, [netlink.DeleteLink(step.index) for step in group]) for channel, group in work]
-    for (_channel, group), answers in zip(work, netlink.send_side_by_side(requests)):
-        for step, answer in zip(group, answers):
-            gone = answer is not None and answer.errno == errno.ENODEV
-            run.note(step.item, None if gone else answer, f"remove link '{step.name}' ({step.space or 'host'})")
 
 
 def _is_still(link: Link | None, step: RemoveLink) -> bool:
@@ -380,17 +398,18 @@ def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
 
 def _set_up_space(run: _Run, proc: int, target: Target, group: Sequence[SetUp]) -> None:
     try:
-        with _opened(run, target) as descriptor, netlink.Channel(descriptor) as channel:
+        with _opened(run, target) as descriptor, netlink.entered(descriptor), netlink.Channel() as channel:
             run.cookies[target] = channel.cookie
             for step in group:
-                _set_up_one(run, channel, proc, descriptor, step)
+                _set_up_one(run, channel, proc, step)
             run.after[target] = read_space(channel, netlink.namespace_id(descriptor), run.path(target))
     except UnderlayError as error:
         for step in group:
             run.note(step.item, error, f"set up link '{step.name}' in {target}")
 
 
-def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, descriptor: int, step: SetUp) -> None:
+def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, step: SetUp) -> None:
+    """In the namespace that this thread is in."""
     link = channel.link(step.link)
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
@@ -398,7 +417,7 @@ def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, descriptor: int,
         sysctl_at(key, step.link): value for key, value in step.sysctls.items() if not has_sysctl(link, key, value)
     }
     if sysctls:
-        netlink.write_sysctl(proc, descriptor, sysctls)
+        netlink.write_sysctl(proc, None, sysctls)
     requests = _requests(step, link)
     for request, error in _refused(run, channel, requests):
         run.note(step.item, error, _words(request, step))

@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 # linux/if_link.h, linux/if.h, linux/rtnetlink.h, linux/if_addr.h, linux/ipv6.h
@@ -133,6 +134,11 @@ def attribute(link: Link, number: int, fmt: str) -> int | None:
     return None
 
 
+# A loopback and a default route are the same bytes in each of a thousand namespaces: those are decoded once.
+_decoded_once = lru_cache(maxsize=256)
+
+
+@_decoded_once
 def decode_link(data: bytes) -> Link:
     """The link of an RTM_NEWLINK message, given without its header."""
     _family, _type, index, flags, _change = _LINK.unpack_from(data)
@@ -168,6 +174,7 @@ def _ipv6_conf(specification: bytes) -> Ipv6Conf:
     return Ipv6Conf(numbers[_DEVCONF_DISABLE_IPV6], numbers[_DEVCONF_ACCEPT_RA_DEFRTR])
 
 
+@_decoded_once
 def decode_address(data: bytes) -> Address:
     """The address of an RTM_NEWADDR message, given without its header."""
     family, prefixlen, flags, scope, index = _ADDRESS.unpack_from(data)
@@ -183,6 +190,7 @@ def decode_address(data: bytes) -> Address:
     )
 
 
+@_decoded_once
 def decode_route(data: bytes) -> Route:
     """The route of an RTM_NEWROUTE message, given without its header."""
     family, length, _source, _tos, table, protocol, scope, kind, flags = _ROUTE.unpack_from(data)

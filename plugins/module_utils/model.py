@@ -108,8 +108,7 @@ class Parent:
         return "vlan" if self.base else "dummy"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where an endpoint lives: ``kind`` is ``netns``, ``netns_path``, ``pid``, ``container`` or ``host``; ``value`` the
     name, path or number (of the host: nothing). ``engine`` is that of a container: ``docker``, ``podman``, or ``auto``
     while it is not known."""

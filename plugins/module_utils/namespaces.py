@@ -173,8 +173,10 @@ def _check_no_link(*paths: str) -> None:
             raise UnderlayError(f"{path} is a symbolic link, which is not followed; remove it")
 
 
-def create(name: str) -> int:
-    """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c) and return a descriptor of it.
+def create(name: str, prepared: bool = False) -> int:
+    """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c) and return a descriptor of it. ``prepared``:
+    this process has just made another; what that finds ready need not be looked at again, which the kernel does by a walk
+    over all names there are.
 
     A kill in the middle leaves an empty file that is no mount point: such a file counts as absent and is
     reused. Raises UnderlayError where the name is taken.
@@ -182,7 +184,8 @@ def create(name: str) -> int:
     path = named_path(name)
     _check_no_link(NETNS_DIR, path)
     try:
-        _prepare_directory()
+        if not prepared:
+            _prepare_directory()
         _make_mount_point(path, name)
         return _bind_new_namespace(path)
     except OSError as error:

@@ -22,12 +22,11 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, Optional, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, ways_to_install
@@ -109,7 +108,7 @@ DUMP_TRIES = 50
 _RECEIVE_BYTES = 65536
 _SEND_BYTES = 65536
 _SOCKET_BUFFER_BYTES = 8 << 20
-_SIDE_BY_SIDE = 256
+_SIDE_BY_SIDE = 500
 _ACK_BYTES = 4096  # more than an answer with its text takes of the receive buffer
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _NETLINK_CAP_ACK = 10  # linux/netlink.h
@@ -118,6 +117,7 @@ _NETLINK_CAP_ACK = 10  # linux/netlink.h
 _RTEXT_FILTER_SKIP_STATS = 8
 _RT_TABLE_MAIN = 254
 _RTMGRP_LINK = 1
+_LOOPBACK_NET = 127  # the first byte of its addresses (RFC 1122, 3.2.1.3)
 _NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
 _NLMSGERR_ATTR_MSG = 1
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
@@ -389,14 +389,13 @@ def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
 
 
 def _form_of_address(request: AddAddress | DeleteAddress) -> tuple[tuple[Any, ...], list[bytes]]:
-    family = 6 if ":" in request.address else 4
-    interface = ipaddress.ip_interface(f"{request.address}/{request.prefixlen}")
-    values = [_number(request.index), interface.packed]
-    broadcast = _broadcast(interface) if isinstance(request, AddAddress) else None
+    family, packed = _packed_address(request.address)
+    values = [_number(request.index), packed]
+    broadcast = _packed_broadcast(packed, request.prefixlen) if isinstance(request, AddAddress) else None
     if broadcast:
-        values.append(broadcast.packed)
-    kept = (request.nodad, request.address.startswith("127.")) if isinstance(request, AddAddress) else ()
-    return (type(request), family, request.prefixlen, bool(broadcast), *kept), values
+        values.append(broadcast)
+    kept = (request.nodad, packed[0] == _LOOPBACK_NET) if isinstance(request, AddAddress) else ()
+    return (type(request), family, request.prefixlen, broadcast is None, *kept), values
 
 
 def _form_of_route(request: AddRoute | DeleteRoute) -> tuple[tuple[Any, ...], list[bytes]]:
@@ -496,22 +495,32 @@ def _delete_link(request: DeleteLink) -> bytearray:
 
 def _add_address(request: AddAddress) -> bytearray:
     """As ``ip address add`` has it, plus the broadcast address, which that sets when asked (``brd +``)."""
-    interface = ipaddress.ip_interface(f"{request.address}/{request.prefixlen}")
     fields, attributes = _address_parts(request)
-    if interface.version == 6:
+    _family, packed = _packed_address(request.address)
+    broadcast = _packed_broadcast(packed, request.prefixlen)
+    if len(packed) != 4:
         fields["flags"] = IFA_F_NODAD if request.nodad else 0
-    elif interface.is_loopback:
+    elif packed[0] == _LOOPBACK_NET:
         fields["scope"] = rtnl.rt_scope["host"]
-    elif _broadcast(interface):
-        attributes.append(("IFA_BROADCAST", str(_broadcast(interface))))
+    elif broadcast:
+        attributes.append(("IFA_BROADCAST", socket.inet_ntop(socket.AF_INET, broadcast)))
     return _message(ifaddrmsg(), rtnl.RTM_NEWADDR, _new_flags(), fields, attributes)
 
 
-def _broadcast(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> ipaddress.IPv4Address | None:
+def _packed_address(text: str) -> tuple[int, bytes]:
+    """The address family, and the address as it goes over the wire."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        return int(family), socket.inet_pton(family, text)
+    except OSError:
+        raise ValueError(f"{text!r} is not an address") from None
+
+
+def _packed_broadcast(packed: bytes, prefixlen: int) -> bytes | None:
     """The broadcast address that goes with an address."""
-    if interface.version == 6 or interface.is_loopback or interface.network.prefixlen > 30:
+    if len(packed) != 4 or packed[0] == _LOOPBACK_NET or prefixlen > 30:
         return None
-    return interface.network.broadcast_address
+    return (int.from_bytes(packed, "big") | 0xFFFFFFFF >> prefixlen).to_bytes(4, "big")
 
 
 def _delete_address(request: DeleteAddress) -> bytearray:
@@ -913,13 +922,14 @@ def _record(verb: str, request: object) -> None:
         recorder(verb, request)
 
 
-def create_namespace(name: str) -> int:
-    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes.
+def create_namespace(name: str, prepared: bool = False) -> int:
+    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes. ``prepared``:
+    this process has just made another.
 
     What a kill in the middle leaves (an empty file) counts as absent. UnderlayError where the name is taken.
     """
     _record("create_namespace", name)
-    return namespaces.create(name)
+    return namespaces.create(name, prepared)
 
 
 def remove_namespace(name: str) -> None:
@@ -949,13 +959,26 @@ def write_sysctl(proc: int, netns_fd: int | None, values: Mapping[str, str]) -> 
             namespaces.put_sysctl(proc, name, value)
 
 
-def send_side_by_side(work: Sequence[tuple[Channel, Sequence[Request]]]) -> list[list[NetlinkError | None]]:
-    """The requests of several channels at the same time, one after the other on each; the answers to each.
+Answers = Callable[[], list[Optional[NetlinkError]]]
+
+
+@contextmanager
+def side_by_side(count: int) -> Iterator[Callable[[Channel, Sequence[Request]], Answers]]:
+    """What it gives sends the requests of a channel, one after the other, while those of up to ``count`` others are under way,
+    and returns what waits for the answers.
 
     For requests on which the kernel waits for its readers, such as the removal of a link: so many wait together. Each
     channel is a plain socket that was opened in its namespace before, and stays there whatever thread uses it.
     """
-    if len(work) <= 1 or recorder is not None:
-        return [channel.send(requests) for channel, requests in work]
-    with ThreadPoolExecutor(min(len(work), _SIDE_BY_SIDE)) as threads:
-        return list(threads.map(lambda pair: pair[0].send(pair[1]), work))
+    if count <= 1 or recorder is not None:
+        yield _at_once
+        return
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, and seldom needed
+
+    with ThreadPoolExecutor(min(count, _SIDE_BY_SIDE)) as threads:
+        yield lambda channel, requests: threads.submit(channel.send, requests).result
+
+
+def _at_once(channel: Channel, requests: Sequence[Request]) -> Answers:
+    answers = channel.send(requests)
+    return lambda: answers

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import engines, hosts, lifelines, netlink
+from ansible_collections.netops.underlay.plugins.module_utils import hosts, lifelines, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
@@ -47,6 +47,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import (
     NetworkSpec,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.store import Span, Store
+
+if TYPE_CHECKING:
+    from ansible_collections.netops.underlay.plugins.module_utils import engines
 
 Key = tuple[str, str]  # (network, endpoint)
 Place = tuple[str, int, int, int]  # (segment, family, first, last)
@@ -470,12 +473,18 @@ def _containers(
     engine_of: dict[Target, Target] = {}
     containers: dict[Target, engines.Container] = {}
     unusable: dict[Target, str] = {}
-    for key, found in (engines.inspect(asked) if asked else {}).items():
+    if not asked:
+        return engine_of, containers, unusable
+    from ansible_collections.netops.underlay.plugins.module_utils import (
+        engines,  # costs its time only where it is needed
+    )
+
+    for key, found in engines.inspect(asked).items():
         target = asked[key]
         if isinstance(found, str):
             unusable[target] = found
             continue
-        settled = replace(target, engine=found.engine)
+        settled = target._replace(engine=found.engine)
         if settled != target:
             engine_of[target] = settled
         containers[settled] = found
@@ -487,6 +496,8 @@ def _containers(
 
 
 def _why_not(container: engines.Container) -> str | None:
+    from ansible_collections.netops.underlay.plugins.module_utils import engines
+
     if not container.pid:
         return f"{engines.words(container)} is not running ({container.state}); start it, then run again"
     user = engines.rootless(container.pid)
@@ -566,7 +577,9 @@ def _spaces(
                     by_identity[identity] = read_space(channel, identity, path)
         finally:
             os.close(descriptor)
-        space = replace(by_identity[identity], path=path)
+        space = by_identity[identity]
+        if space.path != path:
+            space = replace(space, path=path)
         if target.kind == "pid":
             space = replace(space, start_time=netlink.process_start_time(int(target.value)))
         spaces[target] = space

@@ -487,7 +487,9 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         aliases=spec.aliases if spec.aliases is not None else (old.aliases if old else ()),
         sysctls=spec.sysctls if spec.sysctls is not None else (old.sysctls if old else {}),
     )
-    row = replace(row, hosts_path=_container_hosts(work, row))
+    hosts_path = _container_hosts(work, row)
+    if hosts_path is not None:
+        row = replace(row, hosts_path=hosts_path)
     if left is not None:
         work.left.append((spec.item, left))
     work.endpoints.put(row)
@@ -827,7 +829,8 @@ def _steps(
     former = {f: work.released[(*row.key, f)] for f in FAMILIES if (*row.key, f) in work.released}
     mtu = links.mtu_of(network, work.seen.host.links.get(network.parent))
     peers = _peers(work, row) if row.target == HOST else {}
-    work.outcomes[row.key] = replace(work.outcomes[row.key], peers=peers)
+    if peers:
+        work.outcomes[row.key] = replace(work.outcomes[row.key], peers=peers)
     wanted = links.Wanted(spec.item, network, row, addresses, mtu, former, peers)
     if link is None or space is None:
         if space is not None:
@@ -861,7 +864,8 @@ def _steps(
 
 def _intended(row: Endpoint, former: Endpoint | None) -> Endpoint:
     """The row until its link is there; of one that moves it still says which namespace has the old link."""
-    return replace(row, cookie=former.cookie if former else None, boot_id=former.boot_id if former else "")
+    known = (former.cookie, former.boot_id) if former else (None, "")
+    return row if known == (row.cookie, row.boot_id) else replace(row, cookie=known[0], boot_id=known[1])
 
 
 def _announced(

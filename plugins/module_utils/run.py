@@ -15,6 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import audit, netlink, observe, pythons, spec, store
@@ -116,7 +117,7 @@ def _check_ground() -> None:
 
 def _check_libraries() -> None:
     netlink.require()
-    if not spec.NETADDR:
+    if find_spec("netaddr") is None:
         raise UnderlayError(f"netaddr is missing for {sys.executable}. {ways_to_install('netaddr')}")
 
 

@@ -14,13 +14,6 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeVar
 
-try:
-    from netaddr import EUI, AddrFormatError, mac_unix_expanded
-except ImportError:  # run.py tells the user, before any parameter is read
-    NETADDR = False
-else:
-    NETADDR = True
-
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown, shown_number
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
@@ -561,6 +554,8 @@ def _ifname(name: str | None) -> str | None:
 def _mac(text: str | None) -> str | None:
     if text is None:
         return None
+    from netaddr import EUI, AddrFormatError, mac_unix_expanded  # slow to import, and most tasks name no MAC
+
     try:
         mac = EUI(text, version=48, dialect=mac_unix_expanded)
     except (AddrFormatError, ValueError, TypeError):

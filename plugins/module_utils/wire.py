@@ -16,7 +16,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
@@ -52,7 +51,7 @@ def arp_probe(mac: str, address: IPAddress) -> bytes:
     return _arp(ARP_REQUEST, mac, "0.0.0.0", NO_MAC, address)
 
 
-def _arp(operation: int, mac: str, sender: object, target_mac: str, target: object) -> bytes:
+def _arp(operation: int, mac: str, sender: IPAddress | str, target_mac: str, target: IPAddress | str) -> bytes:
     """A broadcast ARP packet in Ethernet; all its addresses as text or as ipaddress has them."""
     ends = _mac(mac), _packed(sender), _mac(target_mac), _packed(target)
     return _frame(BROADCAST, mac, _ETH_P_ARP, _ARP.pack(_ARPHRD_ETHER, _ETH_P_IP, 6, 4, operation, *ends))
@@ -102,8 +101,8 @@ def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def _packed(address: object) -> bytes:
-    return ipaddress.IPv4Address(str(address)).packed
+def _packed(address: IPAddress | str) -> bytes:
+    return socket.inet_aton(address) if isinstance(address, str) else address.packed
 
 
 def announcements(mac: str, addresses: Iterable[IPAddress]) -> list[bytes]:
@@ -292,6 +291,8 @@ def _lead(open_ones: Mapping[int, tuple[socket.socket, Talk]]) -> None:
 
 def close_all(links: Iterable[socket.socket]) -> None:
     """Closes sockets side by side: with each the kernel waits until all its readers have let go, 15 ms or so."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, and seldom needed
+
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         list(pool.map(socket.socket.close, links))
 

@@ -19,7 +19,7 @@ import socket
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -128,7 +128,7 @@ def gated(gate: Gate) -> Iterator[Gate]:
         kernel = _Netlink(gate)
         patch.setattr(socket.socket, "send", kernel.send)
         patch.setattr(socket.socket, "recv", kernel.recv)
-        patch.setattr(netlink, "ThreadPoolExecutor", _OneByOne)
+        patch.setattr(netlink, "side_by_side", _one_by_one(netlink))
         yield gate
 
 
@@ -265,19 +265,9 @@ def _connect(real: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
     return lambda *given, **named: real(*given, factory=Connection, **named)
 
 
-class _OneByOne:
+def _one_by_one(netlink: Any) -> Callable[[int], AbstractContextManager[Any]]:
     """In the place of threads, whose order is another every time."""
-
-    def __init__(self, _most: int) -> None:
-        pass
-
-    def __enter__(self) -> _OneByOne:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        pass
-
-    map = staticmethod(map)
+    return lambda _count: nullcontext(netlink._at_once)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
