@@ -283,20 +283,16 @@ def _make_parents(run: _Run, steps: Sequence[MakeParent]) -> None:
             if run.note(step.item, _explained(answer, step.parent.kind), f"make parent '{step.parent.name}'")
         ]
         indexes = {link.name: link.index for link in channel.links()}
-        there = [step for step in made if working_name(parent_mark(step.parent.name)) in indexes]
+        named: list[tuple[MakeParent, netlink.Request]] = []
         for step in made:
-            if step not in there:
+            mark = parent_mark(step.parent.name)
+            index = indexes.get(working_name(mark))
+            if index is None:
                 run.note(step.item, UnderlayError("it is gone again"), f"name and raise parent '{step.parent.name}'")
-        changes = [
-            netlink.ChangeLink(
-                indexes[working_name(parent_mark(step.parent.name))],
-                name=step.parent.name,
-                alias=parent_mark(step.parent.name),
-                up=True if step.up else None,
-            )
-            for step in there
-        ]
-        for step, answer in zip(there, channel.send(changes)):
+                continue
+            change = netlink.ChangeLink(index, name=step.parent.name, alias=mark, up=True if step.up else None)
+            named.append((step, change))
+        for (step, _change), answer in zip(named, channel.send([change for _step, change in named])):
             run.note(step.item, answer, f"name and raise parent '{step.parent.name}'")
 
 

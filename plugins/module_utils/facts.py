@@ -134,8 +134,9 @@ def attribute(link: Link, number: int, fmt: str) -> int | None:
     return None
 
 
-# A loopback and a default route are the same bytes in each of a thousand namespaces: those are decoded once.
-_decoded_once = lru_cache(maxsize=256)
+# A loopback and a default route are the same bytes in each of a thousand namespaces, and most of what is read again after a
+# change is as it was: the same bytes are decoded once.
+_decoded_once = lru_cache(maxsize=2048)
 
 
 @_decoded_once

@@ -116,9 +116,12 @@ def plan(
     for spec in present:
         if spec.name in work.items:
             _attempt(work, _ensure_parent, spec)
+    beside: dict[str, list[Network]] = {}
+    for network in work.networks.values():
+        beside.setdefault(network.parent, []).append(network)
     for spec in present:
         if spec.name in work.items:
-            _attempt(work, _check_company, spec)
+            _attempt(work, _check_company, spec, beside)
     for spec in present:
         if spec.name in work.items:
             _record_network(work, spec)
@@ -480,6 +483,11 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
     before |= {parent.base for name, parent in work.seen.parents.items() if name in before and parent.base}
     used = {network.parent for network in work.networks.values()}
     bases = {parent.base for name, parent in work.parents.items() if name in used}
+    users: dict[str | None, set[str]] = {}
+    for network in work.seen.networks.values():
+        for place in (network.parent, _base_of(work, network.parent)):
+            users.setdefault(place, set()).add(network.name)
+    by_name = {spec.name: spec for spec in specs}
     for name, row in sorted(work.parents.items()):
         if name not in before or name in used or name in bases:
             continue
@@ -488,9 +496,9 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         work.after.append(Drop(row, WHOLE_RUN))
         if link is None or link.alias != parent_mark(name):
             continue
-        users = {n.name for n in work.seen.networks.values() if name in (n.parent, _base_of(work, n.parent))}
-        purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(users)]
-        leaving = [spec for spec in specs if spec.name in users] or purged
+        gone = users.get(name, set())
+        purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(gone)]
+        leaving = [by_name[user] for user in sorted(gone & by_name.keys(), key=work.order.__getitem__)] or purged
         spec = next((spec for spec in leaving if spec.own_force), leaving[0])
         lost = parents.lost_with(work.seen, name)
         if lost:
@@ -510,11 +518,11 @@ def _base_of(work: _Work, name: str) -> str | None:
 # --- what may stand beside what -------------------------------------------------------------------------------
 
 
-def _check_company(work: _Work, spec: NetworkSpec) -> None:
-    """The rules that need the other networks, the links that are not ours, and the host."""
+def _check_company(work: _Work, spec: NetworkSpec, beside: Mapping[str, Sequence[Network]]) -> None:
+    """The rules that need the other networks (``beside``: by parent), the links that are not ours, and the host."""
     network = work.networks[spec.name]
-    for other in work.networks.values():
-        if other.name != network.name and other.parent == network.parent:
+    for other in beside[network.parent]:
+        if other.name != network.name:
             _check_beside(network, other)
             if network.vlan_protocol != other.vlan_protocol and network.parent in work.parents:
                 raise ValueError(

@@ -71,7 +71,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
         "ipam_config": [_subnet(subnet) for subnet in item.subnets],
         "labels": dict(item.labels),
         "cooldown": item.cooldown,
-        "announce": asdict(item.announce),
+        "announce": {"count": item.announce.count, "interval_ms": item.announce.interval_ms},
         "conflict_check": item.conflict_check,
         "state": "present",
     }
