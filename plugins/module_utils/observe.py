@@ -260,6 +260,12 @@ def for_endpoints(
     )
 
 
+def left_behind(store: Store, seen: Observed) -> bool:
+    """Whether a run that was broken off left a namespace or a file that we made, and no endpoint to come upon it by."""
+    made_files = store.made_files()
+    return bool(_abandoned(seen, made_files)) or set(made_files) == {hosts.NETNS_ETC}
+
+
 def _abandoned(seen: Observed, made_files: Mapping[str, MadeFile]) -> frozenset[Target]:
     names = {*seen.namespaces, *filter(None, map(hosts.netns_of, made_files))}
     return frozenset({Target("netns", name) for name in names} - {row.target for row in seen.endpoints.values()})

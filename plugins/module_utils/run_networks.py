@@ -100,7 +100,7 @@ def _endpoints_of(
 ) -> tuple[Plan, Mapping[Target, Space | None], Observed]:
     """What follows for the endpoints of networks that change or go, and the namespaces that they are in."""
     rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
-    if not rows:
+    if not rows and not observe.left_behind(kept, seen):
         return Plan(), {}, seen
     moving = plan_endpoints.as_specs((row for row in rows if row.network in change.touched), forced)
     leaving = plan_endpoints.as_specs((row for row in rows if row.network in change.removed), forced, ABSENT)

@@ -79,13 +79,16 @@ def refused(host: Host, task: Task, words: str, fault: int, gate: faults.Refuse)
     return []
 
 
-@pytest.mark.parametrize("pair", [pair for pair in PAIRS if EVERY or pair not in ONLY_BACK])
+@pytest.mark.parametrize("pair", PAIRS)
 def test_refused_anywhere_the_error_says_what_and_the_next_run_ends_where_an_undisturbed_one_does(
     host: Host, pair: str, tell: Callable[[str, int], None]
 ) -> None:
     known = course(host, pair)
     turn = list(PAIRS).index(pair)
     ways = [list(tries(gate, turn)) for gate in known.gates]
+    if pair in ONLY_BACK and not EVERY:
+        # What else of them there is has been tried by their likes; this leaves the most behind.
+        ways = [[one for one in faulty if one[0] == "delete link"] for faulty in ways]
     tried, wrong = 0, []
     for number in range(max(map(len, ways))):
         for task, end, faulty in zip(known.tasks, known.ends, ways):

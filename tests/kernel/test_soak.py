@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import restore
 
 from . import looks
 from .conftest import batch, ip, run_module, sweep
@@ -132,10 +133,7 @@ class Soak:
         if kill and killed(lambda: run_module(module, params), self.rng.randrange(24)):
             self.kills += 1
             if self.rng.random() < 0.15:
-                self._power_off()
-                run_module(module, params)
-                self._come_up()
-                return
+                self.reboot()
         run_module(module, params)
 
     def everything(self) -> None:
@@ -216,8 +214,9 @@ class Soak:
         return f"replace a network by {number}"
 
     def reboot(self) -> str:
+        """And the service puts back what the store says."""
         self._power_off()
-        self._come_up()
+        restore.put_back(str(self.state_dir), print)
         return "reboot"
 
     def _power_off(self) -> None:
@@ -231,9 +230,6 @@ class Soak:
             ("ip", "-force", "-batch", "-"), input="".join(lines), text=True, capture_output=True, check=False
         )
         assert not looks.names()
-
-    def _come_up(self) -> None:
-        self.everything()
 
     def round(self) -> str:
         kinds: dict[Callable[[], str], int] = {
