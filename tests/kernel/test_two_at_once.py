@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import restore, run, store
+from ansible_collections.netops.underlay.plugins.module_utils import restore, run_networks, store
 
 from . import looks
 from .conftest import Failed, Host, ip
@@ -283,7 +283,7 @@ def a_run_that_stays(host: Host) -> Iterator[tuple[int, Callable[[], None]]]:
     stay, go_on = os.pipe()
 
     def work() -> Any:
-        real = run.apply
+        real = run_networks.apply
 
         def wait(*arguments: Any) -> Any:
             os.write(say, b"x")
@@ -291,10 +291,11 @@ def a_run_that_stays(host: Host) -> Iterator[tuple[int, Callable[[], None]]]:
             return real(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "apply", wait)
+            patch.setattr(run_networks, "apply", wait)
             return host.run(NETWORK, networks=[SHARED])["actions"]
 
     child, reader = forked(work, go_on, began)
+    os.close(say)  # so that a child that ends without a word is heard of
     assert os.read(began, 1) == b"x"
     released = False
 
@@ -309,7 +310,7 @@ def a_run_that_stays(host: Host) -> Iterator[tuple[int, Callable[[], None]]]:
     finally:
         release()
         assert outcome(child, reader)["result"]
-        for descriptor in (began, say, stay):
+        for descriptor in (began, stay):
             os.close(descriptor)
 
 
