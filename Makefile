@@ -9,7 +9,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-reboot test-role lint test-unit test-report docs test-lab test-installed test-kernel-oldest test-galaxy test-sanity
+steps := test-kernel test-docker test-reboot test-hosts test-role lint test-unit test-report docs test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
 .PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
@@ -78,6 +78,9 @@ test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tes
 
 test-role: setup ## the role, through molecule, in the lab
 	tests/lab/run molecule test $(ARGS)
+
+test-hosts: setup ## the role on several hosts by SSH, with one address plan, through molecule, in the lab
+	tests/lab/run molecule test --scenario-name hosts $(ARGS)
 
 test-installed: setup build ## the role from the built and installed collection, in the lab
 	tests/installed/run
