@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vlan_endpoint_info
 short_description: List the endpoints on VLANs of a host
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netops.underlay contributors (@netops-underlay)
 description:

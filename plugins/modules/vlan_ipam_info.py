@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vlan_ipam_info
 short_description: List the addresses of VLAN networks
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netops.underlay contributors (@netops-underlay)
 description:

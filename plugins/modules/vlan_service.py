@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vlan_service
 short_description: Install what puts networks and endpoints back after a reboot
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netops.underlay contributors (@netops-underlay)
 description:

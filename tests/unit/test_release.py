@@ -89,4 +89,18 @@ def test_ci_runs_every_step_of_make_test() -> None:
     assert told == steps[1].split()
     jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
     assert "make --silent steps" in jobs["steps"]["steps"][-1]["run"]
-    assert jobs["test"]["steps"][-1]["run"].endswith("make ${{ matrix.step }}")
+    (runs,) = (step["run"] for step in jobs["test"]["steps"] if "run" in step)
+    assert runs.endswith("make ${{ matrix.step }}")
+    assert "docs" in told
+
+
+def test_what_a_plugin_says_of_when_it_came_is_a_version_of_the_collection() -> None:
+    """Nothing is released yet, so all of it comes with the version that galaxy.yml has."""
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    texts = [path.read_text() for folder in ("modules", "filter") for path in (ROOT / "plugins" / folder).glob("*.*")]
+    said = [word for text in texts for word in re.findall(r"^\s*version_added: (\S+)$", text, flags=re.MULTILINE)]
+    assert len(said) >= 12
+    if not (ROOT / "changelogs/changelog.yaml").exists():
+        assert set(said) == {version}
+    numbers = [tuple(map(int, one.split("."))) for one in (*said, version)]
+    assert max(numbers) == numbers[-1]
