@@ -44,6 +44,8 @@ def main(trunk, venv, boot_file, *modules):
         "network_managers": os.path.isdir("/etc/udev")
         and any(map(os.path.isdir, ("/etc/NetworkManager", "/etc/systemd/network"))),
         "modules_missing": sorted(set(modules) - loaded - builtin),
+        # systemd's; where it is missing nobody reads what lies there.
+        "boot_folder": os.path.isdir(os.path.dirname(boot_file)),
         "modules_at_boot": sorted(line for line in lines(boot_file) if not line.startswith("#")),
     }
 
