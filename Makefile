@@ -11,7 +11,7 @@ ARGS ?=
 # Two at a time, one for each core of a small machine; the longest first.
 steps := test-kernel test-docker test-reboot test-hosts test-role lint test-unit test-report docs test-lab test-installed test-kernel-oldest test-galaxy test-sanity
 
-.PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
+.PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) test-first-hour faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -84,6 +84,9 @@ test-hosts: setup ## the role on several hosts by SSH, with one address plan, th
 
 test-installed: setup build ## the role from the built and installed collection, in the lab
 	tests/installed/run
+
+test-first-hour: setup build ## what a new user types on a fresh Debian 12, from README.md to two containers on a VLAN; minutes
+	tests/first_hour/run
 
 faults: setup ## every error at every call, where make test tries one at each; about 20 minutes
 	tests/lab/run env EVERY_FAULT=1 python -m pytest tests/kernel/test_refused.py $(ARGS)

@@ -46,5 +46,6 @@ def page_of_ansible(_app: Any, _env: Any, node: nodes.Element, content: nodes.No
 
 
 def setup(app: Any) -> None:
-    app.add_lexer("mermaid", TextLexer)
+    for plain in ("mermaid", "csv"):
+        app.add_lexer(plain, TextLexer)
     app.connect("missing-reference", page_of_ansible)

@@ -29,8 +29,8 @@ class Page(HTMLParser):
         self.places: set[str] = {"", "top"}
         self.feed(path.read_text(encoding="utf-8"))
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
         if tag == "a" and given.get("href"):
             self.links.append(str(given["href"]))
         if tag in ("img", "script", "iframe") and given.get("src"):

@@ -22,6 +22,8 @@ from ansible_collections.netops.underlay.plugins.filter.from_docker_network_insp
 from . import looks, others
 from .conftest import Host, batch, ip
 from .engines import Engine
+from .test_pages import WITH_CONTAINERS
+from .test_pages import run as run_page
 
 NET = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.50.0/22", "gateway": "172.16.50.1"}]}
 ON20 = {"network": "net"}
@@ -270,3 +272,25 @@ def test_the_containers_of_a_docker_network_on_our_parents(
     docker.remove("one", "two")
     docker("network", "rm", "theirs")
     batch("link del eth0.30\n")
+
+
+def test_the_tasks_of_the_pages_run(host: Host, docker: Engine, podman: Engine) -> None:
+    """As tests/kernel/test_pages.py does it for the pages without containers."""
+    about_containers, moving_in = WITH_CONTAINERS
+    docker.run("app")
+    podman.run("db")
+    docker.run("shop-web-1")
+    try:
+        assert run_page(host, about_containers) >= 5
+        assert pings(docker, "app", addresses(podman, "db")[0])
+        assert pings(podman, "db", "www")
+        host.run("vlan_endpoint", endpoints=[], purge=True, purge_all=True)
+        host.run("vlan_network", networks=[], purge=True, purge_all=True)
+        assert run_page(host, moving_in) >= 5
+        assert addresses(docker, "shop-web-1") == ["192.168.30.10"]
+        assert host.addresses("eth0", "app") == ["192.168.20.9/24"]
+    finally:
+        host.run("vlan_service", state="absent")
+        host.run("vlan_endpoint", endpoints=[], purge=True, purge_all=True)
+        docker.remove("app", "shop-web-1")
+        podman.remove("db")
