@@ -85,6 +85,7 @@ SENSIBLE: dict[str, tuple[Any, ...]] = {
         "eth9.4",
         "eth0.1.2",
     ),
+    "via": ("192.168.20.1", "10.3.0.1", "192.168.1.77", "2001:db8:30::1"),
     "subnet": ("192.168.20.0/24", "10.3.0.0/24", "10.1.100.0/24", "10.77.0.0/16", "10.77.1.0/24", "2001:db8:30::/64"),
     "gateway": ("none", "192.168.20.1", "10.77.0.1", "10.77.1.254", "2001:db8:30::1"),
     "ip_range": ("192.168.20.128/25", "10.77.1.0/25", "10.77.0.0/30"),
@@ -209,6 +210,8 @@ class Maker:
             other = "macvlan" if made["driver"] == "ipvlan" else "ipvlan"
             for name in [name for name in made if name.startswith(f"{other}_")]:
                 del made[name]
+        if made.get("ipvlan_mode") not in ("l3", "l3s") and self.rng.random() > 0.1:
+            made.pop("routes", None)
         if "base" not in options and self.rng.random() > 0.1:
             made.pop("default_address_pools", None)
         if "purge" not in made:

@@ -19,6 +19,7 @@ def address_plan(
     slices: Any = 16,
     given: Mapping[str, Any] | None = None,
     endpoints: Sequence[dict[str, Any]] = (),
+    next_hops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The filter itself; its documentation stands in ``address_plan.yml``.
 
@@ -28,9 +29,8 @@ def address_plan(
         if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
             raise AnsibleFilterError(f"netops.underlay.address_plan: {name} is no list")
     count = arithmetic.number_of(slices)
-    return arithmetic.address_plan(
-        networks, host, hosts, 0 if count is None else count, given or {}, endpoints
-    ).result()
+    slices = 0 if count is None else count
+    return arithmetic.address_plan(networks, host, hosts, slices, given or {}, endpoints, next_hops).result()
 
 
 class FilterModule:

@@ -39,6 +39,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.parents import IFL
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
     WHOLE_RUN,
+    AddRoutes,
     Announce,
     ChangeParent,
     CheckGone,
@@ -51,6 +52,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveLink,
     RemoveNames,
     RemoveNamespace,
+    RemoveRoutes,
     RouteSpec,
     Settle,
     SetUp,
@@ -326,6 +328,42 @@ def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
             run.note(step.item, answer, f"change parent '{step.name}'")
 
 
+# --- routes of the host ---------------------------------------------------------------------------------------
+
+
+def _remove_routes(run: _Run, steps: Sequence[RemoveRoutes]) -> None:
+    _send_routes(run, steps, netlink.DeleteRoute, "take away", (errno.ESRCH, errno.ENODEV))
+
+
+def _add_routes(run: _Run, steps: Sequence[AddRoutes]) -> None:
+    _send_routes(run, steps, netlink.AddRoute, "set", (errno.EEXIST,))
+
+
+def _send_routes(
+    run: _Run, steps: Sequence[Any], kind: Callable[..., Any], verb: str, as_wanted: tuple[int, ...]
+) -> None:
+    """``onlink``: at boot they come before the address of the parent may be there."""
+    with netlink.Channel() as channel:
+        indexes = {link.name: link.index for link in channel.links()}
+        pairs = [(step, route) for step in steps for route in step.routes]
+        answers = channel.send(
+            [
+                kind(
+                    route.subnet.version,
+                    str(route.subnet),
+                    indexes.get(step.parent, 0),
+                    gateway=str(route.via),
+                    onlink=True,
+                    protocol=ROUTE_PROTOCOL,
+                )
+                for step, route in pairs
+            ]
+        )
+    for (step, route), answer in zip(pairs, answers):
+        error = None if answer is not None and answer.errno in as_wanted else answer
+        run.note(step.item, error, f"{verb} the route to {route} by link '{step.parent}'")
+
+
 # --- endpoints' links -----------------------------------------------------------------------------------------
 
 
@@ -528,10 +566,12 @@ def _remove_names(run: _Run, steps: Sequence[RemoveNames]) -> None:
 
 _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     CheckGone: _check_gone,
+    RemoveRoutes: _remove_routes,
     RemoveLink: _remove_links,
     RemoveNamespace: _remove_namespaces,
     MakeParent: _make_parents,
     ChangeParent: _change_parents,
+    AddRoutes: _add_routes,
     MakeNamespace: _make_namespaces,
     MakeLink: _make_links,
     SetUp: _set_up,
@@ -543,10 +583,12 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
 # What an item hears if all of a phase fail alike.
 _WORDS = {
     CheckGone: "look once more for its namespace",
+    RemoveRoutes: "take its routes away",
     RemoveLink: "remove its link",
     RemoveNamespace: "remove its namespace",
     MakeParent: "make its parent",
     ChangeParent: "change its parent",
+    AddRoutes: "set its routes",
     MakeNamespace: "make its namespace",
     MakeLink: "make its link",
     SetUp: "set up its link",

@@ -31,10 +31,12 @@ class Connection(NamedTuple):
 
 
 class Lifeline(NamedTuple):
-    """Something that the host is reached by, in words, and the index of the ``link`` that it needs."""
+    """Something that the host is reached by, in words, and the index of the ``link`` that it needs; ``client``: who reaches it,
+    where answers are meant."""
 
     link: int
     words: str
+    client: str = ""
 
 
 def connection() -> Connection | None:
@@ -105,5 +107,6 @@ def found(
             if address.address == connected.local and connected.scope in ("", names.get(address.index))
         ]
         if answers_by is not None:
-            lines.append(Lifeline(answers_by, f"the connection that Ansible came in on (from {connected.client})"))
+            answers = f"the connection that Ansible came in on (from {connected.client})"
+            lines.append(Lifeline(answers_by, answers, connected.client))
     return tuple(lines)

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS, Driver
 
 FAMILIES = (4, 6)
@@ -34,6 +34,17 @@ class Announcing:
 
 
 ANNOUNCING = Announcing()
+
+
+@dataclass(frozen=True)
+class HostRoute:
+    """A route of the host out of a parent, to what another host has in l3 or l3s."""
+
+    subnet: IPNetwork
+    via: IPAddress
+
+    def __str__(self) -> str:
+        return f"{self.subnet} via {self.via}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Network:
     pending: bool = False
     announce: Announcing = ANNOUNCING
     conflict_check: bool = False
+    routes: tuple[HostRoute, ...] = ()
 
     @property
     def driver(self) -> Driver:
@@ -137,8 +149,8 @@ def sysctl_at(key: str, ifname: str) -> str:
     return key.replace(".", "/").replace("IFNAME", ifname)
 
 
-# The protocol of our routes to single endpoints (rtnetlink(7): numbers over RTPROT_STATIC are for whoever takes one), by
-# which they are known as ours.
+# The protocol of our routes to single endpoints and to what other hosts have (rtnetlink(7): numbers over RTPROT_STATIC are for
+# whoever takes one), by which they are known as ours.
 ROUTE_PROTOCOL = 110
 
 

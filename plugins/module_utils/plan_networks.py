@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import addressing, parents, result
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
@@ -26,6 +26,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     POOLS,
     Action,
     Allocation,
+    HostRoute,
     HostSetting,
     Network,
     Parent,
@@ -39,6 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Obs
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     WHOLE_RUN,
+    AddRoutes,
     ChangeParent,
     Drop,
     KernelStep,
@@ -46,6 +48,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     Plan,
     Put,
     RemoveLink,
+    RemoveRoutes,
     StoreStep,
 )
 
@@ -85,6 +88,7 @@ class _Work:
     ensured: set[str] = field(default_factory=set)
     asked: tuple[IPNetwork, ...] = ()
     settings: Sequence[HostSetting] = ()
+    unrouted: set[str] = field(default_factory=set)
 
     def refuse(self, spec: NetworkSpec, reason: str) -> None:
         self.refused.append((self.order.get(spec.name, len(self.order)), f"{spec.item}: {reason}"))
@@ -122,6 +126,7 @@ def plan(
     for spec in present:
         if spec.name in work.items:
             _attempt(work, _check_company, spec, beside)
+    _route_all(work, [spec for spec in present if spec.name in work.items])
     for spec in present:
         if spec.name in work.items:
             _record_network(work, spec)
@@ -254,13 +259,22 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         vlan_protocol=spec.vlan_protocol or _kept_protocol(work, old, asked_parent),
         cooldown=spec.cooldown if spec.cooldown is not None else (old.cooldown if old else 0),
         announce=spec.announce or (old.announce if old else ANNOUNCING),
+        routes=spec.routes or (),
         conflict_check=spec.conflict_check if spec.conflict_check is not None else bool(old and old.conflict_check),
     )
+    if spec.routes is None and network.routed and not network.isolated:
+        network = replace(network, routes=_kept_routes(old))
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
     work.networks[spec.name] = network
     work.items[spec.name] = spec.item
     work.networks[spec.name] = replace(network, subnets=_subnets(work, spec, old, network))
+
+
+def _kept_routes(old: Network | None) -> tuple[HostRoute, ...]:
+    """Of a run that was broken off also those are known that it was about to take away; one subnet has one route."""
+    found = {route.subnet: route for route in reversed(old.routes if old else ())}
+    return tuple(sorted(found.values(), key=lambda route: (route.subnet.version, route.subnet)))
 
 
 def _kept_protocol(work: _Work, old: Network | None, parent: str | None) -> str:
@@ -467,10 +481,8 @@ def _touch_all_on(work: _Work, parent: str) -> None:
 
 
 def _warn_if_down(work: _Work, spec: NetworkSpec, network: Network) -> None:
-    links = work.seen.host.links
-    made = work.parents.get(network.parent)
-    carrier = links.get(made.base if made and made.base else network.parent)
-    if carrier is not None and not carrier.up and not (made and not made.base):
+    carrier = _carrier_that_is_down(work, network)
+    if carrier is not None:
         work.warnings.append(
             f"{spec.item}: link '{carrier.name}' is down, so nothing passes on this network until it is up"
         )
@@ -513,6 +525,59 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
 def _base_of(work: _Work, name: str) -> str | None:
     made = work.seen.parents.get(name)
     return made.base if made else None
+
+
+# --- routes of the host ---------------------------------------------------------------------------------------
+
+
+def _route_all(work: _Work, specs: Iterable[NetworkSpec]) -> None:
+    """The routes out of the parents are there, and those that nobody asks for any more are gone."""
+    known = work.seen.networks
+    if not any(network.routes for network in (*work.networks.values(), *known.values())):
+        return
+    roads = host_routes.Roads(work.seen.host, work.networks.values())
+    for name in sorted(work.removed):
+        _take_routes(work, roads, f"network '{name}'", known[name])
+    for spec in specs:
+        _attempt(work, _route, spec, roads)
+
+
+def _route(work: _Work, spec: NetworkSpec, roads: host_routes.Roads) -> None:
+    old, network = work.seen.networks.get(spec.name), work.networks[spec.name]
+    if network.routes and (not network.routed or network.isolated):
+        raise ValueError("routes are for the modes l3 and l3s on a parent; leave them out, or set routes to []")
+    for route in network.routes:
+        roads.check(network, route, old.routes if old else ())
+    if old and _take_routes(work, roads, spec.item, old):
+        work.unrouted.add(spec.name)
+    fresh = network.parent in work.to_come
+    there = roads.by(network.parent) if not fresh else frozenset()
+    missing = roads.to_come(network.parent, (route for route in network.routes if route not in there))
+    if not missing or _carrier_that_is_down(work, network):
+        return
+    for route in missing:
+        _check_lifelines(work, spec, f"the route to {route.subnet}", roads.cut_by(network.parent, route))
+    work.kernel.append(AddRoutes(spec.item, network.parent, missing))
+    if old and old.routes == network.routes and not fresh:
+        before = [str(route) for route in network.routes if route in there]
+        changes = {"routes": {"before": before, "after": [str(route) for route in network.routes]}}
+        work.actions.append(Action("repair", "network", spec.name, changes))
+
+
+def _take_routes(work: _Work, roads: host_routes.Roads, item: str, old: Network) -> bool:
+    """Those of a network that nobody asks for any more: what is ours in the kernel, and was known to be. Whether there is any."""
+    ours = roads.by(old.parent, ours=True)
+    gone = tuple(route for route in old.routes if route in ours and not roads.wanted(old.parent, route))
+    if gone:
+        work.kernel.append(RemoveRoutes(item, old.parent, gone))
+    return bool(gone)
+
+
+def _carrier_that_is_down(work: _Work, network: Network) -> Link | None:
+    links = work.seen.host.links
+    made = work.parents.get(network.parent)
+    carrier = links.get(made.base if made and made.base else network.parent)
+    return None if carrier is None or carrier.up or (made and not made.base) else carrier
 
 
 # --- what may stand beside what -------------------------------------------------------------------------------
@@ -687,8 +752,10 @@ def _write_changed(work: _Work) -> None:
     work.touched |= {name for name, network in work.seen.networks.items() if network.pending and name in work.networks}
     for name in sorted(work.touched & set(work.seen.networks)):
         network = work.networks[name] = replace(work.networks[name], pending=False)
-        if name in with_endpoints:
-            work.before.append(Put(replace(network, pending=True)))
+        if name in with_endpoints or name in work.unrouted:
+            # A route is known until it is gone, or nobody could tell whose it is.
+            known = dict.fromkeys((*network.routes, *work.seen.networks[name].routes))
+            work.before.append(Put(replace(network, pending=True, routes=tuple(known))))
             work.after.append(Put(network, WHOLE_RUN))
         elif network != work.seen.networks[name]:
             work.before.append(Put(network))

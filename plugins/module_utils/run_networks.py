@@ -90,6 +90,7 @@ _NETWORK_KEYS = dict.fromkeys(
         "cooldown",
         "announce",
         "conflict_check",
+        "routes",
         "state",
     ]
 )

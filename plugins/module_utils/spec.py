@@ -25,6 +25,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     NONE,
     POOLS,
     Announcing,
+    HostRoute,
     HostSetting,
     Target,
 )
@@ -74,6 +75,7 @@ class NetworkSpec:
     mtu: int | None = None
     labels: Mapping[str, str] | None = None
     cooldown: int | None = None
+    routes: tuple[HostRoute, ...] | None = None
     vlan_protocol: str | None = None
     announce: Announcing | None = None
     conflict_check: bool | None = None
@@ -239,10 +241,31 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         cooldown=_within(options.get("cooldown"), "cooldown", 0, COOLDOWN_MAX, "seconds"),
         announce=_announce(options.get("announce")),
         conflict_check=options.get("conflict_check"),
+        routes=_routes(options.get("routes"), warnings),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
         warnings=tuple(f"{item}: {warning}" for warning in warnings),
     )
+
+
+def _routes(entries: Sequence[Mapping[str, Any]] | None, warnings: list[str]) -> tuple[HostRoute, ...] | None:
+    if entries is None:
+        return None
+    routes: dict[addressing.IPNetwork, HostRoute] = {}
+    for index, entry in enumerate(entries):
+        try:
+            subnet, had_host_bits = _of_option("subnet", partial(addressing.parse_subnet, entry["subnet"]))
+            via = _of_option("via", partial(addressing.parse_address, entry["via"], subnet.version))
+            if via in subnet:
+                raise ValueError(f"via {via} is inside subnet {subnet}, so it could not be reached")
+            if subnet in routes:
+                raise ValueError(f"subnet {subnet} has a route already; give each one")
+        except ValueError as error:
+            raise ValueError(f"routes[{index}]: {error}") from None
+        if had_host_bits:
+            warnings.append(f"routes: subnet {entry['subnet']} has host bits set; the network is {subnet}")
+        routes[subnet] = HostRoute(subnet, via)
+    return tuple(sorted(routes.values(), key=lambda route: (route.subnet.version, route.subnet)))
 
 
 def _announce(given: Mapping[str, Any] | None) -> Announcing | None:

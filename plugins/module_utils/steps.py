@@ -17,6 +17,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Allocation,
     Endpoint,
     Held,
+    HostRoute,
     HostSetting,
     MadeFile,
     MadeNamespace,
@@ -72,6 +73,15 @@ class CheckGone:
 
 
 @dataclass(frozen=True)
+class RemoveRoutes:
+    """Take away routes of ours out of a parent; the kernel leaves those of another protocol."""
+
+    item: str
+    parent: str
+    routes: tuple[HostRoute, ...]
+
+
+@dataclass(frozen=True)
 class RemoveLink:
     """Take away a link of ours. ``space`` is the target of the namespace that it is in, None for the host's own;
     ``mark`` is checked once more right before."""
@@ -110,6 +120,15 @@ class ChangeParent:
     up: bool | None = None
     mtu: int | None = None
     new_name: str | None = None
+
+
+@dataclass(frozen=True)
+class AddRoutes:
+    """Set routes of ours out of a parent."""
+
+    item: str
+    parent: str
+    routes: tuple[HostRoute, ...]
 
 
 @dataclass(frozen=True)
@@ -212,10 +231,12 @@ class RemoveNames:
 
 KernelStep = Union[
     CheckGone,
+    RemoveRoutes,
     RemoveLink,
     RemoveNamespace,
     MakeParent,
     ChangeParent,
+    AddRoutes,
     MakeNamespace,
     MakeLink,
     SetUp,
@@ -227,10 +248,12 @@ KernelStep = Union[
 # The order in which the kernel gets them: what is freed first can be used by what comes later.
 PHASES: tuple[type, ...] = (
     CheckGone,
+    RemoveRoutes,
     RemoveLink,
     RemoveNamespace,
     MakeParent,
     ChangeParent,
+    AddRoutes,
     MakeNamespace,
     MakeLink,
     SetUp,

@@ -40,6 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Announcing,
     Endpoint,
     Held,
+    HostRoute,
     HostSetting,
     MadeFile,
     MadeNamespace,
@@ -838,8 +839,12 @@ def _network(name: str, body: dict[str, Any]) -> Network:
         )
         for subnet in body.pop("subnets")
     )
-    announce = Announcing(*body.pop("announce", ()))  # a store of before has none
-    return Network(name=name, subnets=subnets, announce=announce, **body)
+    # A store of before has neither.
+    announce = Announcing(*body.pop("announce", ()))
+    routes = tuple(
+        HostRoute(ipaddress.ip_network(subnet), ipaddress.ip_address(via)) for subnet, via in body.pop("routes", ())
+    )
+    return Network(name=name, subnets=subnets, announce=announce, routes=routes, **body)
 
 
 def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
@@ -868,6 +873,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
             }
             for subnet in network.subnets
         ],
+        **({"routes": [[str(route.subnet), str(route.via)] for route in network.routes]} if network.routes else {}),
         **({"pending": True} if network.pending else {}),
     }
     return "networks", (network.name, json.dumps(body))

@@ -131,6 +131,26 @@ options:
         reservation that names the station. Where the address was asked for, or held before, it is an error and nothing is changed.
       - All endpoints of a task are asked about at the same time, which takes four seconds. In l3 and l3s there is nobody to ask.
     type: bool
+  routes:
+    description:
+      - Routes of the host out of the parent of an l3 or l3s network, to subnets that other hosts have; so endpoints on different hosts
+        reach each other. C(via) is the other host's address on that parent's segment; it is looked for there, whatever addresses this
+        host has.
+      - They are kept in step, put back, and removed with the network. A route of somebody else is never changed; where it contradicts
+        one of these the task is refused. An empty list removes those of the network, as does another mode.
+    type: list
+    elements: dict
+    suboptions:
+      subnet:
+        description:
+          - What is to be reached, with its prefix length.
+        type: str
+        required: true
+      via:
+        description:
+          - Address of the host that has it.
+        type: str
+        required: true
   force:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
@@ -220,6 +240,19 @@ options:
       conflict_check:
         description: See O(conflict_check).
         type: bool
+      routes:
+        description: See O(routes).
+        type: list
+        elements: dict
+        suboptions:
+          subnet:
+            description: See O(routes[].subnet).
+            type: str
+            required: true
+          via:
+            description: See O(routes[].via).
+            type: str
+            required: true
       force:
         description: See O(force).
         type: bool
@@ -308,6 +341,20 @@ EXAMPLES = r"""
     parent: eth0.40
     cooldown: 3600
 
+- name: An l3 network, of which two other hosts have a part
+  netops.underlay.vlan_network:
+    name: vlan118
+    parent: eth0.118
+    ipvlan_mode: l3
+    ipam_config:
+      - subnet: 192.168.110.0/24
+        ip_range: 192.168.110.0/28
+    routes:
+      - subnet: 192.168.110.16/28
+        via: 10.0.118.12
+      - subnet: 192.168.110.32/28
+        via: 10.0.118.13
+
 - name: Where subnets come from that nobody names, and how long it is remembered who had an address
   netops.underlay.vlan_network:
     default_address_pools:
@@ -353,6 +400,7 @@ networks:
         count: 3
         interval_ms: 1000
       conflict_check: false
+      routes: []
       state: present
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -406,6 +454,11 @@ OPTIONS = {
     "cooldown": {"type": "int"},
     "announce": {"type": "dict"},
     "conflict_check": {"type": "bool"},
+    "routes": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"subnet": {"type": "str", "required": True}, "via": {"type": "str", "required": True}},
+    },
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

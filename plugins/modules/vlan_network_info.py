@@ -132,6 +132,7 @@ networks:
         count: 3
         interval_ms: 1000
       conflict_check: false
+      routes: []
       state: present
 settings:
   description: The settings of the host; an empty list of pools means those of the collection.

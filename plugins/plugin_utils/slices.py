@@ -22,17 +22,27 @@ ADDRESS_OPTIONS = ("ipv4_address", "ip", "ipv6_address", "ip6")
 Item = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Share:
+    """Of a subnet what all hosts together draw from, and what of that is one host's. ``routed``: others reach it by routes."""
+
+    subnet: IPNetwork
+    whole: IPNetwork
+    mine: IPNetwork
+    routed: bool
+
+
 @dataclass
 class AddressPlan:
     """What one host has of the plan: its number, the networks with its slices as their ranges, and why it cannot be so.
 
-    ``ranges`` are, by network, what all hosts together draw from, each with what this host has of it.
+    ``shares`` are what it has, by network.
     """
 
     number: int | None
     networks: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    ranges: dict[str, list[tuple[IPNetwork, IPNetwork]]] = field(default_factory=dict)
+    shares: dict[str, list[Share]] = field(default_factory=dict)
 
     def result(self) -> dict[str, Any]:
         return {"slice": self.number, "networks": self.networks, "problems": self.problems}
@@ -45,12 +55,14 @@ def address_plan(
     slices: int,
     given: Mapping[str, Any],
     endpoints: Sequence[Item] = (),
+    next_hops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AddressPlan:
     """What ``host`` has of the plan.
 
     :param networks: items of vlan_network
     :param hosts: all that share the plan; the place is the number of those that are ``given`` none
     :param endpoints: items of vlan_endpoint, whose addresses must not lie in the slice of another host
+    :param next_hops: of each host that is there, by network, the addresses by which the others reach what it has in l3
     """
     numbers, problems = numbers_of(hosts, slices, given)
     if not problems and host not in numbers:
@@ -63,6 +75,10 @@ def address_plan(
     plan = AddressPlan(numbers[host])
     for network in networks:
         plan.networks.append(_sliced(plan, network, host, slices))
+    for position, network in enumerate(plan.networks):
+        if _is_routed(network):
+            hops = {name: _listed(found.get(network["name"], ())) for name, found in (next_hops or {}).items()}
+            plan.networks[position] = _routed(plan, network, host, numbers, slices, hops)
     for endpoint in endpoints:
         plan.problems += _strays(plan, endpoint, host)
     return plan
@@ -134,7 +150,7 @@ def _sliced(plan: AddressPlan, network: Item, host: str, slices: int) -> Item:
             plan.problems.append(f"Network '{name}': {host} gets no slice of {shown(entry.get('subnet'))}: {error}.")
             continue
         families.add(subnet.family)
-        plan.ranges.setdefault(name, []).append((whole, mine))
+        plan.shares.setdefault(name, []).append(Share(subnet.network, whole, mine, _is_routed(network)))
         entries.append({key: value for key, value in entry.items() if key != "iprange"} | {"ip_range": str(mine)})
     if 4 not in families and _is(network.get("enable_ipv4", True)) and not plan.problems:
         plan.problems.append(
@@ -142,6 +158,50 @@ def _sliced(plan: AddressPlan, network: Item, host: str, slices: int) -> Item:
             "or set enable_ipv4 to false."
         )
     return {**network, "ipam_config": entries}
+
+
+def _is_routed(network: Item) -> bool:
+    return (
+        network.get("ipvlan_mode") in ("l3", "l3s") and bool(network.get("parent")) and not _is(network.get("internal"))
+    )
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def _routed(
+    plan: AddressPlan,
+    network: Item,
+    host: str,
+    numbers: Mapping[str, int],
+    slices: int,
+    next_hops: Mapping[str, Sequence[str]],
+) -> Item:
+    """The network with its routes to the slices of the other hosts. Where no host has a next hop they are somebody else's."""
+    name = network["name"]
+    routes = [*(network.get("routes") or ())]
+    if not any(next_hops.values()):
+        return {**network, "routes": routes}
+    for other, number in sorted(numbers.items(), key=lambda pair: pair[1]):
+        if other not in next_hops:  # a place that is kept for a host that is not there
+            continue
+        try:
+            hops = [addressing.parse_address(text) for text in next_hops[other]]
+        except ValueError as error:
+            plan.problems.append(f"Network '{name}': vlan_map_next_hops of {other}: {error}.")
+            continue
+        for whole in (share.whole for share in plan.shares.get(name, ())):
+            found = [hop for hop in hops if hop.version == whole.version]
+            if len(found) != 1:
+                plan.problems.append(
+                    f"Network '{name}': {other} has {len(found) or 'no'} IPv{whole.version} next hop{'s' * (len(found) > 1)}, and the "
+                    f"others have to know one to route its slice of {whole}. Give its address on the network's parent in "
+                    "vlan_map_next_hops, or take the variable from all hosts."
+                )
+            elif other != host:
+                routes.append({"subnet": str(slice_of(whole, slices, number)), "via": str(found[0])})
+    return {**network, "routes": routes}
 
 
 def _is(value: Any) -> bool:
@@ -188,10 +248,20 @@ def _strays(plan: AddressPlan, endpoint: Item, host: str) -> Iterator[str]:
             first, last = addressing.parse_addresses(str(endpoint.get(option)))
         except ValueError:
             continue  # the module says so
-        for whole, mine in plan.ranges.get(str(network), ()):
+        for share in plan.shares.get(str(network), ()):
             for address in filter(None, (first, last)):
-                if address in whole and address not in mine:
+                if address in share.whole and address not in share.mine:
                     yield (
-                        f"{name} on network '{network}': {address} is in the slice of another host; {host} has {mine} of {whole}. "
-                        "Take an address there, or one of the subnet outside its ip_range, which no host gives out by itself."
+                        f"{name} on network '{network}': {address} is in the slice of another host; {host} has {share.mine} of "
+                        f"{share.whole}. Take an address there"
+                        + (
+                            "."
+                            if share.routed
+                            else ", or one of the subnet outside its ip_range, which no host gives out by itself."
+                        )
+                    )
+                elif share.routed and address in share.subnet and address not in share.mine:
+                    yield (
+                        f"{name} on network '{network}': {address} is outside {share.mine}, which is what {host} has of "
+                        f"{share.subnet}, and in l3 no other host looks for it here. Take an address there."
                     )

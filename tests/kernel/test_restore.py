@@ -32,7 +32,13 @@ NETWORKS = [
         "mtu": 1400,
         "ipam_config": [{"subnet": "10.1.0.0/16", "gateway": "10.1.100.1"}],
     },
-    {"name": "routed", "parent": "eth0.10", "ipvlan_mode": "l3", "ipam_config": [{"subnet": "10.7.0.0/24"}]},
+    {
+        "name": "routed",
+        "parent": "eth0.10",
+        "ipvlan_mode": "l3",
+        "ipam_config": [{"subnet": "10.7.0.0/24"}],
+        "routes": [{"subnet": "10.7.1.0/24", "via": "172.16.80.9"}],
+    },
     {"name": "alone"},
 ]
 ENDPOINTS = [

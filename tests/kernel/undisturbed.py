@@ -61,7 +61,7 @@ ENDPOINTS = (
     {"name": "quiet", "network": "none", "netns": "quiet"},
 )
 CHANGED_NETWORKS = (
-    {"name": "dual", "ipvlan_mode": "l3", "mtu": 1400},
+    {"name": "dual", "ipvlan_mode": "l3", "mtu": 1400, "routes": [{"subnet": "10.77.0.0/16", "via": "172.16.80.9"}]},
     {"name": "mac", "macvlan_mode": "private"},
     {"name": "alone", "mtu": 1300, "labels": {"a": "b"}},
 )

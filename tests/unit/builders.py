@@ -35,6 +35,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
+    AddRoutes,
     Announce,
     Drop,
     MakeNamespace,
@@ -44,6 +45,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveLink,
     RemoveNames,
     RemoveNamespace,
+    RemoveRoutes,
     Settle,
     SetUp,
 )
@@ -321,7 +323,9 @@ def _keep(tables: dict[type, dict[Any, Any]], kernel: _Kernel, step: Any) -> Non
 def _do(kernel: _Kernel, step: Any) -> None:
     if isinstance(step, (Announce, PutNames, RemoveNames)):
         return
-    if isinstance(step, RemoveLink):
+    if isinstance(step, (AddRoutes, RemoveRoutes)):
+        _change_routes(kernel, step)
+    elif isinstance(step, RemoveLink):
         place = kernel.space_of(step.space)
         assert any(item.index == step.index and item.name == step.name for item in place.links), step
         kernel.put(step.space, _without(place, step.index))
@@ -368,6 +372,21 @@ def _without(place: Space, index: int) -> Space:
         addresses=tuple(item for item in place.addresses if item.index != index),
         routes=tuple(item for item in place.routes if item.index != index),
     )
+
+
+def _change_routes(kernel: _Kernel, step: AddRoutes | RemoveRoutes) -> None:
+    place, parent = kernel.space_of(None), kernel.host.links[step.parent]
+    told = [
+        route(parent.index, str(item.subnet), str(item.via), item.subnet.version, protocol=ROUTE_PROTOCOL, onlink=True)
+        for item in step.routes
+    ]
+    if isinstance(step, RemoveRoutes):
+        assert all(item in place.routes for item in told)
+        kernel.put(None, replace(place, routes=tuple(item for item in place.routes if item not in told)))
+        return
+    assert parent.up
+    assert not {item.destination for item in told} & {item.destination for item in place.routes}, "File exists"
+    kernel.put(None, replace(place, routes=(*place.routes, *told)))
 
 
 def _make_parent(kernel: _Kernel, step: MakeParent) -> None:

@@ -173,6 +173,62 @@ def test_an_address_of_another_hosts_slice_is_refused(option):
     assert len(asked("172.16.81.16-172.16.81.40", "vlan11")) == 1
 
 
+def l3(**more: Any) -> dict[str, Any]:
+    network = vlan("192.168.110.0/24", "vlan118", ipvlan_mode="l3", **more)
+    network["ipam_config"].append({"subnet": "2001:db8:110::/64"})
+    return network
+
+
+HOPS = {host: {"vlan118": [f"10.0.118.1{number}", f"2001:db8:118::{number}"]} for number, host in enumerate(HOSTS, 1)}
+
+
+def test_in_l3_each_host_has_routes_to_the_slices_of_the_others():
+    plan = address_plan([l3(), vlan()], "hv2", HOSTS, next_hops=HOPS)
+    assert plan["problems"] == []
+    assert plan["networks"][0]["routes"] == [
+        {"subnet": "192.168.110.0/28", "via": "10.0.118.11"},
+        {"subnet": "2001:db8:110::/68", "via": "2001:db8:118::1"},
+        {"subnet": "192.168.110.32/28", "via": "10.0.118.13"},
+        {"subnet": "2001:db8:110:0:2000::/68", "via": "2001:db8:118::3"},
+    ]
+    assert "routes" not in plan["networks"][1]
+    # One address of one family, and a host that went and keeps its place.
+    hops = {"hv1": {"vlan118": "10.0.118.11"}, "hv2": {"vlan118": "10.0.118.12"}}
+    (found,) = address_plan([vlan("192.168.110.0/24", "vlan118", ipvlan_mode="l3s")], "hv2", HOSTS, next_hops=hops)[
+        "networks"
+    ]
+    assert found["routes"] == [{"subnet": "192.168.110.0/28", "via": "10.0.118.11"}]
+
+
+def test_routes_are_somebody_elses_where_no_host_has_a_next_hop():
+    for hops in (None, {}, {host: {} for host in HOSTS}, {host: {"other": "10.0.0.1"} for host in HOSTS}):
+        assert address_plan([l3()], "hv1", HOSTS, next_hops=hops)["networks"][0]["routes"] == []
+    more = [{"subnet": "10.9.0.0/16", "via": "10.0.118.1"}]
+    assert address_plan([l3(routes=more)], "hv1", HOSTS)["networks"][0]["routes"] == more
+    assert address_plan([l3(routes=more)], "hv1", HOSTS, next_hops=HOPS)["networks"][0]["routes"][:1] == more
+
+
+@pytest.mark.parametrize(
+    ("hops", "words"),
+    [
+        ({}, "hv3 has no IPv4 next hop, and the others have to know one to route its slice of 192.168.110.0/24"),
+        ({"vlan118": ["10.0.118.13"]}, "hv3 has no IPv6 next hop"),
+        ({"vlan118": ["10.0.118.13", "10.0.118.14", "2001:db8::3"]}, "hv3 has 2 IPv4 next hops"),
+        ({"vlan118": "hv3.example"}, "vlan_map_next_hops of hv3: 'hv3.example' is not an IP address"),
+    ],
+)
+def test_next_hops_that_cannot_be(hops, words):
+    problems = address_plan([l3()], "hv1", HOSTS, next_hops={**HOPS, "hv3": hops})["problems"]
+    assert any(words in problem for problem in problems)
+
+
+def test_in_l3_an_address_outside_the_slice_is_refused():
+    network = l3(ip_range="192.168.110.128/25")
+    for address, words in (("192.168.110.5", "is outside 192.168.110.136/29"), ("192.168.110.129", "of another host")):
+        endpoint = {"name": "web1", "network": "vlan118", "ipv4_address": address}
+        assert words in problem([network], "hv2", HOSTS, endpoints=[endpoint])
+
+
 def test_what_is_no_list():
     with pytest.raises(AnsibleFilterError, match="hosts is no list"):
         address_plan([vlan()], "hv1", "hv1,hv2")

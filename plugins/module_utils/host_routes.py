@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Routes of the host out of the parents of l3 networks, to what other hosts have: which there are, and which cannot be. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork
+from ansible_collections.netops.underlay.plugins.module_utils.facts import Route
+from ansible_collections.netops.underlay.plugins.module_utils.model import ROUTE_PROTOCOL, HostRoute, Network
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Host
+
+_RT_TABLE_MAIN = 254  # linux/rtnetlink.h
+
+
+class Roads:
+    """The routes that the host has, and those that the networks are to have, each found without a search."""
+
+    def __init__(self, host: Host, networks: Iterable[Network]) -> None:
+        self._links = host.links
+        self._brought: set[tuple[str, HostRoute]] = set()
+        self._lifelines = host.lifelines
+        self._by_link: dict[int | None, list[Route]] = defaultdict(list)
+        self._by_subnet: dict[str, list[Route]] = defaultdict(list)
+        for route in host.space.routes:
+            if route.table == _RT_TABLE_MAIN and route.gateway is not None and route.destination != "default":
+                self._by_link[route.index].append(route)
+                self._by_subnet[route.destination].append(route)
+        self._own_addresses = {address.address for address in host.space.addresses}
+        self._own_subnets = [(name, own) for name in host.links for own in host.subnets_of(name)]
+        self._asked: dict[IPNetwork, dict[tuple[str, HostRoute], str]] = defaultdict(dict)
+        for network in networks:
+            for wanted in network.routes:
+                self._asked[wanted.subnet].setdefault((network.parent, wanted), network.name)
+
+    def by(self, parent: str, ours: bool = False) -> frozenset[HostRoute]:
+        """The routes that there are out of a parent by gateways; or only those with our mark, which is their protocol."""
+        link = self._links.get(parent)
+        found = self._by_link[link.index] if link else ()
+        return frozenset(_read(route) for route in found if not ours or route.protocol == ROUTE_PROTOCOL)
+
+    def to_come(self, parent: str, routes: Iterable[HostRoute]) -> tuple[HostRoute, ...]:
+        """Those that no other network has brought yet."""
+        found = tuple(route for route in routes if (parent, route) not in self._brought)
+        self._brought |= {(parent, route) for route in found}
+        return found
+
+    def wanted(self, parent: str, route: HostRoute) -> bool:
+        """Whether a network is to have it."""
+        return (parent, route) in self._asked[route.subnet]
+
+    def cut_by(self, parent: str, route: HostRoute) -> str | None:
+        """The connection whose answers would leave by a parent for the route, in words; None where there is none."""
+        link = self._links.get(parent)
+        return next(
+            (
+                line.words
+                for line in self._lifelines
+                if line.client
+                and ipaddress.ip_address(line.client) in route.subnet
+                and not (link and link.index == line.link)
+            ),
+            None,
+        )
+
+    def check(self, network: Network, route: HostRoute, former: Collection[HostRoute]) -> None:
+        """Refuses a route that would lead elsewhere what the host or another network leads already.
+
+        :param former: those that this network had, which are ours to change
+        """
+        for (parent, theirs), name in self._asked[route.subnet].items():
+            if (parent, theirs) != (network.parent, route):
+                raise ValueError(
+                    f"routes: network '{name}' has {theirs} on parent '{parent}' already; a subnet has one way"
+                )
+        for name, own in self._own_subnets:
+            if own.version == route.subnet.version and own.overlaps(route.subnet):
+                raise ValueError(f"routes: subnet {route.subnet} overlaps {own}, the host's own on '{name}'")
+        if str(route.via) in self._own_addresses:
+            raise ValueError(f"routes: via {route.via} is an address of this host itself; give that of the other host")
+        link = self._links.get(network.parent)
+        for found in self._by_subnet[str(route.subnet)]:
+            here = link is not None and found.index == link.index
+            if here and (_read(found) == route or (found.protocol == ROUTE_PROTOCOL and _read(found) in former)):
+                continue
+            raise ValueError(
+                f"routes: the host has another route to {route.subnet}, via {found.gateway}, which is not ours; take that away, "
+                "or leave this one out"
+            )
+
+
+def _read(route: Route) -> HostRoute:
+    return HostRoute(ipaddress.ip_network(route.destination), ipaddress.ip_address(route.gateway or ""))
