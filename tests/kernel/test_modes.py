@@ -18,8 +18,14 @@ GATEWAY, FIRST, SECOND = "172.16.80.1", "172.16.80.2", "172.16.80.3"
 PAIR = [{"name": name, "network": "net", "netns": name} for name in ("a", "b")]
 
 
+@pytest.fixture(scope="module")
+def trunk(shared_trunk: None) -> None:
+    """At rest: just built it is slow, and a reply that comes late would count as none."""
+    looks.until_settled()
+
+
 @pytest.fixture
-def host(shared_trunk: None, tmp_path: Path) -> Iterator[Host]:
+def host(trunk: None, tmp_path: Path) -> Iterator[Host]:
     yield Host(tmp_path / "state")
     looks.tidy()
 
