@@ -18,8 +18,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink, wire
-from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
+from ansible_collections.netops.underlay.plugins.module_utils import hosts, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
 from ansible_collections.netops.underlay.plugins.module_utils.links import has_sysctl
@@ -532,6 +531,11 @@ def _words(request: netlink.Request, step: SetUp) -> str:
 
 def _announce(run: _Run, steps: Sequence[Announce]) -> None:
     """What is told of each link is what was read back of it."""
+    from ansible_collections.netops.underlay.plugins.module_utils import (
+        wire,  # only where they are needed, since they take their time
+    )
+    from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
+
     speakers = []
     for step in steps:
         space = run.after.get(step.space)

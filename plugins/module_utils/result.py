@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
-from ansible_collections.netops.underlay.plugins.module_utils.audit import Finding
 from ansible_collections.netops.underlay.plugins.module_utils.book import set_aside as set_aside_on
 from ansible_collections.netops.underlay.plugins.module_utils.book import usage
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link
@@ -44,6 +43,9 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
 from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
+
+if TYPE_CHECKING:
+    from ansible_collections.netops.underlay.plugins.module_utils.audit import Finding
 
 DUMMY_MTU, LOOPBACK_MTU = 1500, 65536
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import audit, netlink, observe, pythons, spec, store
+from ansible_collections.netops.underlay.plugins.module_utils import netlink, observe, pythons, spec, store
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import shown
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.errors import (
@@ -131,6 +131,10 @@ def opened(module: Any, who: str = "") -> Iterator[Store]:
     timeout = spec.lock_timeout(params.get("lock_timeout", 0))
     with store.reading(folder) if read_only else store.writing(folder, timeout, who, waiting(module)) as kept:
         if kept.fresh:
+            from ansible_collections.netops.underlay.plugins.module_utils import (
+                audit,  # seldom needed, and takes its time
+            )
+
             plan = audit.take_back(observe.for_audit(kept))
             if plan.changed:
                 apply(plan, kept, "")

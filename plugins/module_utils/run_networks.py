@@ -10,7 +10,6 @@ from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import (
     observe,
-    plan_endpoints,
     plan_networks,
     result,
     run,
@@ -103,6 +102,10 @@ def _endpoints_of(
     rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
     if not rows and not observe.left_behind(kept, seen):
         return Plan(), {}, seen
+    from ansible_collections.netops.underlay.plugins.module_utils import (
+        plan_endpoints,  # seldom needed, and takes its time
+    )
+
     moving = plan_endpoints.as_specs((row for row in rows if row.network in change.touched), forced)
     leaving = plan_endpoints.as_specs((row for row in rows if row.network in change.removed), forced, ABSENT)
     more = observe.for_endpoints(kept, [*moving, *leaving], base=seen, networks=change.networks)

@@ -182,9 +182,9 @@ def announcements() -> Iterator[None]:
 
     A patch of its own: what a test patches has to be undone before its other fixtures are.
     """
-    apply = importlib.import_module("ansible_collections.netops.underlay.plugins.module_utils.apply")
+    announce = importlib.import_module("ansible_collections.netops.underlay.plugins.module_utils.announce")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apply, "send_announcements", lambda _speakers: None)
+        patch.setattr(announce, "send_announcements", lambda _speakers: None)
         yield
 
 
