@@ -496,7 +496,10 @@ def _requests(step: SetUp, link: Link) -> list[netlink.Request]:
     )
     if change != netlink.ChangeLink(link.index):
         requests.append(change)
-    requests += [netlink.AddAddress(link.index, str(address), plen) for address, plen in step.addresses]
+    requests += [
+        netlink.AddAddress(link.index, str(address), plen, optimistic=step.optimistic)
+        for address, plen in step.addresses
+    ]
     requests += [_route(netlink.AddRoute, link.index, route) for route in step.routes]
     return requests
 

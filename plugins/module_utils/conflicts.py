@@ -12,6 +12,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import parents, wi
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.model import Outcome, endpoint_mark
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
+from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 
 # Seconds from the start: PROBE_NUM probes, PROBE_MIN apart, and ANNOUNCE_WAIT after the last (RFC 5227, 1.1). The random wait
 # before the first is left out: it is for many hosts that start at once.
@@ -21,19 +22,22 @@ FREE_AFTER = 4.0
 Place = tuple[str, IPAddress]  # (parent, address)
 
 
-def to_ask(seen: Observed, outcomes: Mapping[tuple[str, str], Outcome]) -> list[Place]:
-    """The addresses that endpoints are to get and do not have yet, where their network wants the wire to be asked."""
+def to_ask(seen: Observed, outcomes: Mapping[tuple[str, str], Outcome], specs: Iterable[EndpointSpec]) -> list[Place]:
+    """The addresses that endpoints are to get and do not have yet, where they or their network want the wire to be asked."""
+    said = {spec.key: spec.conflict_check for spec in specs}
     found = []
     for key, outcome in outcomes.items():
         network = seen.networks.get(key[0])
-        if outcome.row is None or network is None or not network.conflict_check or network.isolated or network.routed:
+        families = network.families_asked_about(said.get(key)) if network else ()
+        if outcome.row is None or network is None or not families:
             continue
         space = seen.space_of(outcome.row.target)
         link = space.marked(endpoint_mark(*key)) if space else None
         there = (
             {address.address for address in space.addresses if link and address.index == link.index} if space else set()
         )
-        found += [(network.parent, row.address) for row in outcome.addresses.values() if str(row.address) not in there]
+        new = [row.address for row in outcome.addresses.values() if str(row.address) not in there]
+        found += [(network.parent, address) for address in new if address.version in families]
     return found
 
 
@@ -60,7 +64,7 @@ def unasked(seen: Observed, places: Iterable[Place]) -> list[str]:
     """Warnings of parents on which nobody could be asked."""
     found = {parent: parents.obstacle(seen.host, parent) for parent in sorted({parent for parent, _address in places})}
     return [
-        f"conflict_check: {finding.words}, so nobody could be asked whether addresses are in use"
+        f"{finding.words}, so nobody could be asked whether addresses are in use"
         for finding in found.values()
         if finding
     ]

@@ -8,7 +8,7 @@ Only what we manage is compared: further addresses and routes on the link are no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, parse_address
@@ -16,6 +16,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     FAMILIES,
     HOST_SYSCTLS,
+    OPTIMISTIC,
+    OPTIMISTIC_DAD,
     ROUTE_PROTOCOL,
     Allocation,
     Endpoint,
@@ -137,7 +139,15 @@ def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
         routes=tuple(route for family in FAMILIES for route in wanted.routes(family)),
         loopback_up=loopback_up,
     )
-    return make, set_up
+    return make, _optimistic(wanted, set_up)
+
+
+def _optimistic(wanted: Wanted, step: SetUp) -> SetUp:
+    """The same step, with what IPv6 addresses that it gives need to be used while the kernel probes for them. Those that the
+    link has stay as they are."""
+    if wanted.network.ipv6_dad != OPTIMISTIC or not any(address.version == 6 for address, _plen in step.addresses):
+        return step
+    return replace(step, sysctls={OPTIMISTIC_DAD: "1", **step.sysctls}, optimistic=True)
 
 
 def loopback_alone(item: str, target: Target, space: Space | None) -> tuple[SetUp, dict[str, dict[str, Any]]]:
@@ -204,7 +214,8 @@ def differences(
     for family in FAMILIES:
         _compare_family(found, wanted, space, link, family, bounced)
     found.compare("loopback_up", lo_up, True, loopback_up=True)
-    return SetUp(wanted.item, row.target, link.name, row.ifname, **found.written), found.changes
+    step = SetUp(wanted.item, row.target, link.name, row.ifname, **found.written)
+    return _optimistic(wanted, step), found.changes
 
 
 def _compare_family(found: Differences, wanted: Wanted, space: Space, link: Link, family: int, bounced: bool) -> None:

@@ -34,6 +34,9 @@ class Announcing:
 
 
 ANNOUNCING = Announcing()
+# How an IPv6 address comes to be used: at once and unprobed; at once, while the kernel probes (RFC 4429); once the wire was
+# asked about it.
+NODAD, OPTIMISTIC, WAIT = "nodad", "optimistic", "wait"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Network:
     announce: Announcing = ANNOUNCING
     conflict_check: bool = False
     routes: tuple[HostRoute, ...] = ()
+    ipv6_dad: str = NODAD
 
     @property
     def driver(self) -> Driver:
@@ -93,6 +97,14 @@ class Network:
     def lone(self) -> bool:
         """Whether the one link of this network has the parent for itself (passthru)."""
         return self.mode in self.driver.lone_modes
+
+    def families_asked_about(self, said: bool | None) -> tuple[int, ...]:
+        """The families whose addresses the wire is asked about before one is used; ``said`` is what the endpoint says."""
+        if self.isolated or self.routed:
+            return ()
+        if self.conflict_check if said is None else said:
+            return FAMILIES
+        return (6,) if self.ipv6_dad == WAIT else ()
 
     @property
     def own_mac(self) -> bool:
@@ -142,6 +154,9 @@ HOST_SYSCTLS = {
     "net.ipv4.conf.IFNAME.arp_ignore": "1",
     "net.ipv6.conf.IFNAME.accept_ra": "0",
 }
+
+
+OPTIMISTIC_DAD = "net.ipv6.conf.IFNAME.optimistic_dad"
 
 
 def sysctl_at(key: str, ifname: str) -> str:

@@ -117,6 +117,7 @@ _NETLINK_CAP_ACK = 10  # linux/netlink.h
 _RTEXT_FILTER_SKIP_STATS = 8
 _RT_TABLE_MAIN = 254
 _RTMGRP_LINK = 1
+_IFA_F_OPTIMISTIC = 0x04  # linux/if_addr.h
 _LOOPBACK_NET = 127  # the first byte of its addresses (RFC 1122, 3.2.1.3)
 _NETNSA_NSID, _NSID_NOT_ASSIGNED = 1, -1
 _NLMSGERR_ATTR_MSG = 1
@@ -225,12 +226,14 @@ class DeleteLink:
 
 @dataclass(frozen=True)
 class AddAddress:
-    """A new address; EEXIST where the link has it. ``nodad``: an IPv6 address is used at once, unprobed."""
+    """A new address; EEXIST where the link has it. ``nodad``: an IPv6 address is used at once, unprobed; ``optimistic``: at
+    once, while it is probed, if the link's sysctl allows that."""
 
     index: int
     address: str
     prefixlen: int
     nodad: bool = True
+    optimistic: bool = False
 
 
 @dataclass(frozen=True)
@@ -394,7 +397,7 @@ def _form_of_address(request: AddAddress | DeleteAddress) -> tuple[tuple[Any, ..
     broadcast = _packed_broadcast(packed, request.prefixlen) if isinstance(request, AddAddress) else None
     if broadcast:
         values.append(broadcast)
-    kept = (request.nodad, packed[0] == _LOOPBACK_NET) if isinstance(request, AddAddress) else ()
+    kept = (request.nodad, request.optimistic, packed[0] == _LOOPBACK_NET) if isinstance(request, AddAddress) else ()
     return (type(request), family, request.prefixlen, broadcast is None, *kept), values
 
 
@@ -499,7 +502,7 @@ def _add_address(request: AddAddress) -> bytearray:
     _family, packed = _packed_address(request.address)
     broadcast = _packed_broadcast(packed, request.prefixlen)
     if len(packed) != 4:
-        fields["flags"] = IFA_F_NODAD if request.nodad else 0
+        fields["flags"] = _IFA_F_OPTIMISTIC if request.optimistic else IFA_F_NODAD if request.nodad else 0
     elif packed[0] == _LOOPBACK_NET:
         fields["scope"] = rtnl.rt_scope["host"]
     elif broadcast:

@@ -28,6 +28,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     HOST_SYSCTLS,
     NONE,
     OPEN_NAMES,
+    OPTIMISTIC,
+    OPTIMISTIC_DAD,
     RESERVED,
     Allocation,
     Endpoint,
@@ -124,6 +126,7 @@ class Observed:
     and ``made_files`` those that we made; ``sysctls`` are by endpoint, those that the kernel does not tell with a link.
     ``abandoned`` are targets without any endpoint whose namespace or hosts file we made: runs that were broken off left them.
     ``conflicts`` has the MAC of the station that has an address, by parent and address, as far as the wire was asked.
+    ``no_optimistic_dad``: a network asks for it, and this kernel lacks it.
     """
 
     networks: Mapping[str, Network]
@@ -152,6 +155,7 @@ class Observed:
     sysctls: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     abandoned: frozenset[Target] = frozenset()
     conflicts: Mapping[tuple[str, IPAddress], str] = field(default_factory=dict)
+    no_optimistic_dad: bool = False
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
@@ -189,6 +193,7 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
         elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),
         settings=store.settings(),
         missing_drivers=_missing_drivers() if fresh or changing else frozenset(),
+        no_optimistic_dad=any(spec.ipv6_dad == OPTIMISTIC for spec in specs) and not _optimistic_dad(),
     )
 
 
@@ -450,6 +455,11 @@ def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[Span]:
         for subnet in spec.subnets or ()
         for address in (address_of(number, subnet.family) for number in subnet.reserved())
     ]
+
+
+def _optimistic_dad() -> bool:
+    name = sysctl_at(OPTIMISTIC_DAD, "default")
+    return name in netlink.read_sysctls(None, [name])
 
 
 def _missing_drivers() -> frozenset[str]:

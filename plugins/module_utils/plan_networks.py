@@ -23,7 +23,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ENDPOINT,
     FAMILIES,
     HISTORY_DAYS,
+    NODAD,
+    OPTIMISTIC,
     POOLS,
+    WAIT,
     Action,
     Allocation,
     HostRoute,
@@ -261,6 +264,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         announce=spec.announce or (old.announce if old else ANNOUNCING),
         routes=spec.routes or (),
         conflict_check=spec.conflict_check if spec.conflict_check is not None else bool(old and old.conflict_check),
+        ipv6_dad=_ipv6_dad(work, spec, old),
     )
     if spec.routes is None and network.routed and not network.isolated:
         network = replace(network, routes=_kept_routes(old))
@@ -281,6 +285,15 @@ def _kept_protocol(work: _Work, old: Network | None, parent: str | None) -> str:
     """That which the network has, or another one on its parent, else the default."""
     beside = (network.vlan_protocol for network in work.networks.values() if network.parent == parent)
     return old.vlan_protocol if old else next(beside, DEFAULT_VLAN_PROTOCOL)
+
+
+def _ipv6_dad(work: _Work, spec: NetworkSpec, old: Network | None) -> str:
+    if spec.ipv6_dad == OPTIMISTIC and work.seen.no_optimistic_dad:
+        raise ValueError(
+            "ipv6_dad optimistic cannot be had: this kernel was built without it (CONFIG_IPV6_OPTIMISTIC_DAD); "
+            f"choose {NODAD} or {WAIT}"
+        )
+    return spec.ipv6_dad or (old.ipv6_dad if old else NODAD)
 
 
 def _enable_ipv6(spec: NetworkSpec, old: Network | None) -> bool:

@@ -76,6 +76,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
         "announce": {"count": item.announce.count, "interval_ms": item.announce.interval_ms},
         "conflict_check": item.conflict_check,
         "routes": [{"subnet": str(route.subnet), "via": str(route.via)} for route in item.routes],
+        "ipv6_dad": item.ipv6_dad,
         "state": "present",
     }
 

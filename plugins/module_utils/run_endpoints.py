@@ -38,7 +38,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         plan, outcomes = plan_endpoints.plan(seen, specs, scope)
         asked: set[tuple[str, Any]] = set()
         while True:
-            fresh = {place for place in conflicts.to_ask(seen, outcomes) if place not in asked}
+            fresh = {place for place in conflicts.to_ask(seen, outcomes, specs) if place not in asked}
             asked |= fresh
             taken = _taken_by_others(seen, fresh)
             if not taken:

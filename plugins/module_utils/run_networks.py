@@ -90,6 +90,7 @@ _NETWORK_KEYS = dict.fromkeys(
         "announce",
         "conflict_check",
         "routes",
+        "ipv6_dad",
         "state",
     ]
 )

@@ -79,6 +79,7 @@ class NetworkSpec:
     vlan_protocol: str | None = None
     announce: Announcing | None = None
     conflict_check: bool | None = None
+    ipv6_dad: str | None = None
     force: bool = False
     own_force: bool = False
     given_gateways: tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class EndpointSpec:
     keep: bool = False
     aliases: tuple[str, ...] | None = None
     sysctls: Mapping[str, str] | None = None
+    conflict_check: bool | None = None
     force: bool = False
 
     @property
@@ -242,6 +244,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
         announce=_announce(options.get("announce")),
         conflict_check=options.get("conflict_check"),
         routes=_routes(options.get("routes"), warnings),
+        ipv6_dad=options.get("ipv6_dad"),
         force=bool(options.get("force")),
         given_gateways=_given_gateways(options.get("ipam_config") or ()),
         warnings=tuple(f"{item}: {warning}" for warning in warnings),
@@ -475,13 +478,23 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
         default_route=options.get("default_route"),
         aliases=_aliases(name, options.get("aliases")),
         sysctls=_sysctls(options.get("sysctls")),
+        conflict_check=options.get("conflict_check"),
         force=force,
     )
 
 
 def _check_none(options: Mapping[str, Any]) -> None:
     """The network without links: a namespace with its loopback and nothing else."""
-    useless = ("ipv4_address", "ipv6_address", "mac_address", "ifname", "default_route", "aliases", "sysctls")
+    useless = (
+        "ipv4_address",
+        "ipv6_address",
+        "mac_address",
+        "ifname",
+        "default_route",
+        "aliases",
+        "sysctls",
+        "conflict_check",
+    )
     given = next((option for option in useless if options.get(option)), None)
     if given:
         raise ValueError(f"{given} has no meaning on network '{NONE}', which has no links; leave it out")

@@ -169,7 +169,8 @@ class SetUp:
     """Bring an endpoint's link to what it should be: everything in here is to be written, nothing else is.
 
     ``link`` is its present name in the namespace. Order: sysctls, addresses taken away, the link's own properties with its
-    name, mark and "up" in one request, addresses, routes. ``sysctls`` have IFNAME in the place of the link's name.
+    name, mark and "up" in one request, addresses, routes. ``sysctls`` have IFNAME in the place of the link's name. ``optimistic`` is how
+    IPv6 addresses are given to it.
     """
 
     item: str
@@ -189,6 +190,7 @@ class SetUp:
     addresses: tuple[tuple[IPAddress, int], ...] = ()
     routes: tuple[RouteSpec, ...] = ()
     loopback_up: bool = False
+    optimistic: bool = False
 
     @property
     def empty(self) -> bool:

@@ -861,6 +861,7 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         "cooldown": network.cooldown,
         "vlan_protocol": network.vlan_protocol,
         "conflict_check": network.conflict_check,
+        "ipv6_dad": network.ipv6_dad,
         "announce": [network.announce.count, network.announce.interval_ms],
         "labels": dict(network.labels),
         "subnets": [

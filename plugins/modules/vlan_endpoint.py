@@ -97,6 +97,11 @@ options:
       - Settings of the endpoint's own link, such as C(net.ipv4.conf.IFNAME.rp_filter), with C(IFNAME) in the place of its name.
         One that is taken out again keeps its value until the link is made anew.
     type: dict
+  conflict_check:
+    description:
+      - Whether the wire is asked, before this endpoint gets an address, if another station has it. If left out, what its network
+        says. It is about this task alone, and not kept.
+    type: bool
   force:
     description:
       - Does what cuts the host's own default route, or the connection that Ansible came in on. Without it that is refused, before
@@ -170,6 +175,9 @@ options:
       sysctls:
         description: See O(sysctls).
         type: dict
+      conflict_check:
+        description: See O(conflict_check).
+        type: bool
       force:
         description: See O(force).
         type: bool
@@ -316,6 +324,7 @@ OPTIONS = {
     "default_route": {"type": "bool"},
     "aliases": {"type": "list", "elements": "str"},
     "sysctls": {"type": "dict"},
+    "conflict_check": {"type": "bool"},
     "force": {"type": "bool"},
     "keep": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},

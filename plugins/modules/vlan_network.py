@@ -151,6 +151,17 @@ options:
           - Address of the host that has it.
         type: str
         required: true
+  ipv6_dad:
+    description:
+      - How an IPv6 address of an endpoint comes to be used. V(nodad) if left out for a network that is made.
+      - V(nodad) - at once, and nobody is asked.
+      - V(optimistic) - at once, while the kernel asks for duplicates on the endpoint's own link (RFC 4429). If it finds one, it
+        stops using the address. The kernel has to be built with it (C(CONFIG_IPV6_OPTIMISTIC_DAD)).
+      - V(wait) - only if nobody has it. The task asks for all its endpoints at the same time, for four seconds, and treats an
+        address that somebody has as O(conflict_check) does. With O(conflict_check=true) that is done anyway.
+      - A change holds for addresses that are given from then on.
+    type: str
+    choices: [nodad, optimistic, wait]
   force:
     description:
       - Removes a network together with its endpoints and held addresses, or makes all endpoints anew where a change cannot
@@ -253,6 +264,10 @@ options:
             description: See O(routes[].via).
             type: str
             required: true
+      ipv6_dad:
+        description: See O(ipv6_dad).
+        type: str
+        choices: [nodad, optimistic, wait]
       force:
         description: See O(force).
         type: bool
@@ -401,6 +416,7 @@ networks:
         interval_ms: 1000
       conflict_check: false
       routes: []
+      ipv6_dad: nodad
       state: present
 actions:
   description: What was done (in check mode, what would be), in order.
@@ -459,6 +475,7 @@ OPTIONS = {
         "elements": "dict",
         "options": {"subnet": {"type": "str", "required": True}, "via": {"type": "str", "required": True}},
     },
+    "ipv6_dad": {"type": "str", "choices": ["nodad", "optimistic", "wait"]},
     "force": {"type": "bool"},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }

@@ -133,6 +133,7 @@ networks:
         interval_ms: 1000
       conflict_check: false
       routes: []
+      ipv6_dad: nodad
       state: present
 settings:
   description: The settings of the host; an empty list of pools means those of the collection.

@@ -33,7 +33,8 @@ NOT_THE_HOST = frozenset({"switch", "router"})  # what is at the other end of th
 def kernel() -> dict[str, Any]:
     """Links, addresses and routes of the host's own namespace and of every named one, as the kernel's messages have them.
 
-    Left out is what changes by itself: counters, timers, carrier, link-local addresses and the routes to them.
+    Left out is what changes by itself: counters, timers, carrier, link-local addresses and the routes to them, and
+    the local route of an IPv6 address, which the kernel makes only once it has heard of the link's carrier.
     """
     places = {name: f"/run/netns/{name}" for name in sorted(names() - NOT_THE_HOST)}
     return {name: place(path) for name, path in {"": "/proc/self/ns/net", **places}.items()}
@@ -45,6 +46,7 @@ _OF_LINK = {1: "address", 3: "name", 4: "mtu", 5: "link", 10: "master", 18: "inf
 _OF_ADDRESS = {1: "address", 2: "local", 3: "label", 4: "broadcast"}
 _OF_ROUTE = {1: "dst", 4: "oif", 5: "gateway", 6: "metric", 7: "source", 8: "metrics", 9: "multipath", 15: "table"}
 _LINK_SCOPE, _UP = 253, 1
+_LATE = (10, 2)  # AF_INET6, RTN_LOCAL
 
 
 def place(path: str) -> dict[str, list[Any]]:
@@ -65,7 +67,7 @@ def place(path: str) -> dict[str, list[Any]]:
             {"family": body[0], "prefixlen": body[1], "scope": body[6], "type": body[7], **found}
             for body in routes
             for found in [_attributes(body[12:], _OF_ROUTE)]
-            if not found.get("dst", "").startswith(("fe80", "ff00"))
+            if not found.get("dst", "").startswith(("fe80", "ff00")) and (body[0], body[7]) != _LATE
         ],
     }
 

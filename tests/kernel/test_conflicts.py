@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import conflicts, wire
@@ -107,7 +108,7 @@ def test_where_nobody_can_be_asked_a_warning_says_so(host: Host) -> None:
     make(host)
     batch("link set far down", netns="peer")
     result = host.endpoint("web1", "net")
-    words = "conflict_check: eth0 has no carrier: no cable, or its switch port is shut, so nobody could be asked"
+    words = "eth0 has no carrier: no cable, or its switch port is shut, so nobody could be asked"
     assert [text.startswith(words) for text in result["warnings"]] == [True]
 
 
@@ -129,3 +130,68 @@ def test_somebody_who_asks_for_the_same_address_has_it(host: Host) -> None:
         patch.setattr(conflicts.Conversation, "due", both)
         message = host.refused("vlan_endpoint", name="web1", network="net", netns="web1", ipv4_address="10.9.0.50")
     assert "02:00:00:00:00:77 on eth0 has it" in message
+
+
+def test_one_endpoint_may_say_otherwise(host: Host) -> None:
+    make(host, check=False)
+    endpoints = [
+        {"name": "web1", "netns": "web1", "ipv4_address": "10.9.0.2", "conflict_check": True},
+        {"name": "web2", "netns": "web2", "ipv4_address": "10.9.0.9"},
+    ]
+    message = host.refused("vlan_endpoint", network="net", endpoints=endpoints)
+    assert message.startswith(
+        f"endpoints[0] (web1): ipv4_address 10.9.0.2 cannot be used in network 'net': {peer_mac()}"
+    )
+    make(host)
+    host.endpoint("web1", "net", conflict_check=False)
+    assert "10.9.0.2/24" in host.addresses("eth0", "web1")
+
+
+# --- ipv6_dad -------------------------------------------------------------------------------------------------
+
+
+def of_six(netns: str) -> dict[str, Any]:
+    """The IPv6 address of an endpoint, as the kernel has it."""
+    [link] = ip("-6", "addr", "show", "eth0", netns=netns)
+    return next(address for address in link["addr_info"] if address["scope"] == "global")
+
+
+def solicitations(frames: Iterable[bytes], address: str) -> list[bytes]:
+    """Those of duplicate address detection for an address: from the unspecified one."""
+    wanted = ip_address(address).packed
+    return [
+        frame
+        for frame in frames
+        if frame[12:14] == b"\x86\xdd"
+        and frame[54] == wire.SOLICITATION
+        and frame[22:38] == bytes(16)
+        and frame[62:78] == wanted
+    ]
+
+
+@pytest.mark.parametrize("driver", ["macvlan", "ipvlan"])
+def test_an_address_is_used_at_once_and_nobody_is_asked_unless_that_is_wanted(host: Host, driver: str) -> None:
+    make(host, driver, check=False)
+    with looks.captured("peer", "far") as heard:
+        host.endpoint("web1", "net")
+        assert not of_six("web1").keys() & {"tentative", "optimistic", "dadfailed"}
+        assert host.network("net")["networks"][0]["ipv6_dad"] == "nodad"
+        assert solicitations([frame for _tag, frame in heard()], "2001:db8:9::2") == []
+
+
+def test_where_the_task_waits_a_duplicate_is_a_conflict(host: Host) -> None:
+    make(host, check=False)
+    host.network("net", ipv6_dad="wait")
+    before = looks.everything(host)
+    asked = {"name": "web1", "network": "net", "netns": "web1", "ipv4_address": "10.9.0.2"}
+    message = host.refused("vlan_endpoint", **asked, ipv6_address="2001:db8:9::3")
+    assert f"ipv6_address 2001:db8:9::3 cannot be used in network 'net': {peer_mac()} on eth0 has it" in message
+    assert looks.everything(host) == before
+    # The next free one is taken instead; nobody is asked about IPv4.
+    host.run("vlan_ipam", network="net", owner="vm", address="2001:db8:9::2", family="ipv6")
+    result = looks.done(host, "vlan_endpoint", **asked)
+    assert host.addresses("eth0", "web1") == ["10.9.0.2/24", "2001:db8:9::4/64"]
+    assert not of_six("web1").keys() & {"tentative", "optimistic", "dadfailed"}
+    assert [f"2001:db8:9::3 of network 'net' is in use by {peer_mac()}" in text for text in result["warnings"]] == [
+        True
+    ]

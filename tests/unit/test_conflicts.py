@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import conflicts, plan_endpoints, wire
+from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 
 from .builders import carried_out, host, link, netns, network, seen, vlan_link
@@ -19,24 +20,40 @@ NET = network("net", "192.168.20.0/24", "2001:db8::/64", conflict_check=True)
 ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20))
 
 
-def ask(name: str = "web1") -> EndpointSpec:
-    return EndpointSpec(f"name '{name}'", "net", name, "present", netns(name))
+def ask(name: str = "web1", check: bool | None = None) -> EndpointSpec:
+    return EndpointSpec(f"name '{name}'", "net", name, "present", netns(name), conflict_check=check)
+
+
+def asked(observed: Observed, *specs: EndpointSpec) -> list[conflicts.Place]:
+    """What is asked about, of what a plan for these endpoints gives them."""
+    return conflicts.to_ask(observed, plan_endpoints.plan(observed, specs)[1], specs)
 
 
 def test_new_addresses_are_asked_about_and_those_that_are_there_are_not():
     observed = seen(NET, on=ON)
-    plan, outcomes = plan_endpoints.plan(observed, [ask()])
-    assert conflicts.to_ask(observed, outcomes) == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
-    there = carried_out(observed, plan)
-    assert conflicts.to_ask(there, plan_endpoints.plan(there, [ask()])[1]) == []
-    both = plan_endpoints.plan(there, [ask(), ask("web2")])[1]
-    assert [str(address) for _parent, address in conflicts.to_ask(there, both)] == ["192.168.20.3", "2001:db8::3"]
+    assert asked(observed, ask()) == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
+    there = carried_out(observed, plan_endpoints.plan(observed, [ask()])[0])
+    assert asked(there, ask()) == []
+    assert [str(address) for _parent, address in asked(there, ask(), ask("web2"))] == ["192.168.20.3", "2001:db8::3"]
+
+
+def test_an_endpoint_may_say_otherwise_than_its_network():
+    assert asked(seen(NET, on=ON), ask(check=False)) == []
+    silent = seen(replace(NET, conflict_check=False), on=ON)
+    assert asked(silent, ask(check=True), ask("web2")) == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
+
+
+def test_duplicates_of_ipv6_alone_are_asked_about_where_the_task_is_to_wait():
+    waiting = seen(replace(NET, conflict_check=False, ipv6_dad="wait"), on=ON)
+    assert asked(waiting, ask()) == asked(waiting, ask(check=False)) == [("eth0.20", SIXTH)]
+    assert asked(seen(replace(NET, ipv6_dad="wait"), on=ON), ask()) == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
 
 
 @pytest.mark.parametrize(
     "net",
     [
         replace(NET, conflict_check=False),
+        replace(NET, conflict_check=False, ipv6_dad="optimistic"),
         replace(NET, mode="l3"),
         network("net", parent=None, conflict_check=True),
     ],
@@ -44,7 +61,7 @@ def test_new_addresses_are_asked_about_and_those_that_are_there_are_not():
 def test_nothing_is_asked_where_it_is_not_wanted_or_nobody_could_answer(net):
     on = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20), link(4, net.parent, "dummy")) if net.isolated else ON
     observed = seen(net, on=on)
-    assert conflicts.to_ask(observed, plan_endpoints.plan(observed, [ask()])[1]) == []
+    assert asked(observed, ask()) == []
 
 
 def test_a_parent_without_carrier_is_warned_of():
@@ -52,7 +69,7 @@ def test_a_parent_without_carrier_is_warned_of():
     observed = seen(NET, on=host(*links))
     assert conflicts.talks(observed, [("eth0.20", FIRST)]) == {}
     [words] = conflicts.unasked(observed, [("eth0.20", FIRST)])
-    assert words.startswith("conflict_check: eth0.20 has no carrier")
+    assert words.startswith("eth0.20 has no carrier")
     assert words.endswith("so nobody could be asked whether addresses are in use")
 
 

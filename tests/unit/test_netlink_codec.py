@@ -340,6 +340,8 @@ def test_addresses_sent(address, prefixlen, fields, broadcast):
 def test_address_that_is_probed():
     message = theirs(ifaddrmsg, bytes(netlink.encode(AddAddress(3, "2001:db8::2", 64, nodad=False))[16:]))
     assert message["flags"] == 0
+    message = theirs(ifaddrmsg, bytes(netlink.encode(AddAddress(3, "2001:db8::2", 64, optimistic=True))[16:]))
+    assert message["flags"] == 0x04  # linux/if_addr.h: IFA_F_OPTIMISTIC
 
 
 @pytest.mark.parametrize(
@@ -442,7 +444,7 @@ _requests = st.one_of(
         st.none() | st.booleans(), _maybe, _macs, st.none() | _kinds, _attributes,
     ),
     st.builds(DeleteLink, _indexes),
-    st.builds(lambda at, one, nodad: AddAddress(at, *one, nodad=nodad), _indexes, _interfaces, st.booleans()),
+    st.builds(lambda at, one, *how: AddAddress(at, *one, *how), _indexes, _interfaces, st.booleans(), st.booleans()),
     st.builds(lambda at, one: DeleteAddress(at, *one), _indexes, _interfaces),
     st.builds(
         lambda kind, at, gateway, metric, protocol: kind(4, "default", at, gateway, False, metric, None, protocol),

@@ -15,7 +15,7 @@ from .builders import carried_out, host, link, netns, network, reserved, route, 
 
 NETWORK_KEYS = (
     "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "
-    "ipam_config labels cooldown announce conflict_check routes state"
+    "ipam_config labels cooldown announce conflict_check routes ipv6_dad state"
 )
 ENDPOINT_KEYS = (
     "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases sysctls hosts_file state"
@@ -59,6 +59,7 @@ def test_a_network_as_it_is():
         "announce": {"count": 0, "interval_ms": 1000},
         "conflict_check": False,
         "routes": [],
+        "ipv6_dad": "nodad",
         "state": "present",
     }
 

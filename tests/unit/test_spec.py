@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 NETWORK_OPTIONS = (
     "name driver ipvlan_mode ipvlan_flag macvlan_mode parent internal enable_ipv4 enable_ipv6 ipam_config mtu labels "
-    "cooldown announce conflict_check routes force state"
+    "cooldown announce conflict_check routes ipv6_dad force state"
 ).split()
 ENDPOINT_OPTIONS = (
     "name network netns netns_path pid ipv4_address ipv6_address mac_address ifname default_route keep state"
