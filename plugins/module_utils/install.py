@@ -8,11 +8,11 @@ The code is the very one that runs here, so the service never differs from the m
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +32,6 @@ _IMPORTED = re.compile(rf"^\s*from {re.escape(_PACKAGE)}(?:\.(\w+))? import (\([
 _COMMAND = """\
 #!{python}
 # Part of netops.underlay; written by its module vlan_service.
-import sys
 
 sys.path.insert(0, {library!r})
 from {package}.restore import main
@@ -99,7 +98,7 @@ def _sources() -> dict[str, str]:
         name = ahead.pop()
         if name in found:
             continue
-        module = sys.modules[f"{_PACKAGE}.{name}"]
+        module = importlib.import_module(f"{_PACKAGE}.{name}")  # some are imported only where they are needed
         # Not from a file: what Ansible sends to a host is a zip archive.
         loader: Any = module.__loader__
         source: str | None = loader.get_source(module.__name__)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,3 +80,16 @@ def test_what_a_kill_left_of_the_unit_goes_with_the_rest(places: Path) -> None:
         assert tree(places) == {}, number
     install.remove_all()
     assert tree(places) == {}
+
+
+def test_what_is_imported_only_where_it_is_needed_is_installed_too():
+    """In a process of its own, in which nothing else has imported it."""
+    code = f"from {install.__name__.rpartition('.')[0]} import install; print(*install._sources())"
+    process = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert {"restore", "announce", "wire"} <= set(process.stdout.split())
