@@ -312,9 +312,10 @@ def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink
 
 
 def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
+    steps = [step for step in steps if step.space is None or _came_back(run, step, step.space)]
     with netlink.Channel() as channel:
         indexes = {link.name: link.index for link in channel.links()}
-        renamed = [step for step in steps if step.new_name]
+        renamed = [step for step in steps if step.new_name and step.new_name != step.name]
         # A link that is up keeps its name on kernels before 6.3 (net/core/dev.c, dev_change_name).
         downs = [netlink.ChangeLink(indexes.get(step.name, 0), up=False) for step in renamed]
         for step, answer in zip(renamed, channel.send(downs)):
@@ -325,6 +326,24 @@ def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
         ]
         for step, answer in zip(steps, channel.send(requests)):
             run.note(step.item, answer, f"change parent '{step.name}'")
+
+
+def _came_back(run: _Run, step: ChangeParent, place: Target) -> bool:
+    """Brings a parent under its name from the namespace that somebody moved it to; the kernel sets it down."""
+    answer: UnderlayError | None
+    own = netlink.current_namespace()
+    try:
+        with _opened(run, place) as descriptor, netlink.Channel(descriptor) as channel:
+            mark = parent_mark(step.name)
+            link = next((link for link in channel.links() if link.alias == mark), None)
+            if link is None:
+                raise UnderlayError("it was there a moment ago; run the task again")
+            [answer] = channel.send([netlink.ChangeLink(link.index, name=step.name, netns_fd=own)])
+    except UnderlayError as error:
+        answer = error
+    finally:
+        os.close(own)
+    return run.note(step.item, answer, f"bring parent '{step.name}' back from {place}")
 
 
 # --- routes of the host ---------------------------------------------------------------------------------------

@@ -101,7 +101,11 @@ def findings(seen: Observed, network: str | None = None) -> list[Finding]:
             dead = _death(seen, endpoint)
             if endpoint.network == NONE and not dead:
                 continue
-            reason = dead or f"no link of it is in {endpoint.target}"
+            reason = dead or (
+                f"it has not come back to {endpoint.target} since this host started; the service brings it, or its task"
+                if _before_the_boot(seen, endpoint)
+                else f"no link of it is in {endpoint.target}"
+            )
             addresses: list[str | None] = [item.text for item in held.get(key, ())]
             for address in addresses or [None]:
                 result.append(Finding("link_gone", *key, address, str(endpoint.target), reason, dead is not None))
@@ -122,11 +126,16 @@ def _death(seen: Observed, row: Endpoint) -> str | None:
     # A container that has stopped may come back, and only its engine knows.
     if row.target.kind == "container":
         return None
-    if row.boot_id and row.boot_id != seen.host.boot_id:
-        return "it was made before this host last started"
+    if _before_the_boot(seen, row):
+        # What is in a name's namespace is put back, and may only be waiting for that.
+        return "its process was of before this host last started" if row.target.of_a_process else None
     if row.boot_id and row.cookie is not None and row.cookie not in seen.alive:
         return "its namespace is gone"
     return None
+
+
+def _before_the_boot(seen: Observed, row: Endpoint) -> bool:
+    return bool(row.boot_id) and row.boot_id != seen.host.boot_id
 
 
 # --- what may be released -------------------------------------------------------------------------------------

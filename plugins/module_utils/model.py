@@ -144,6 +144,11 @@ class Target(NamedTuple):
     def __str__(self) -> str:
         return f"{self.kind} {self.value}".rstrip()
 
+    @property
+    def of_a_process(self) -> bool:
+        """Whether it names a process, whose number means another one after a boot."""
+        return self.kind == "pid" or (self.kind == "netns_path" and self.value.startswith("/proc/"))
+
 
 HOST = Target("host", "")
 

@@ -201,9 +201,10 @@ class CreateLink:
 
 @dataclass(frozen=True)
 class ChangeLink:
-    """What is given is changed, in one message; ``attributes`` need the ``kind`` that the link has.
+    """What is given is changed, in one message; ``attributes`` need the ``kind`` that the link has, ``netns_fd`` is the
+    namespace that it is moved to, where ``name`` stands for one that is taken there.
 
-    The kernel's order is attributes, mtu, name, alias, up (net/core/rtnetlink.c, ``do_setlink``): a link that
+    The kernel's order is namespace, attributes, mtu, name, alias, up (net/core/rtnetlink.c, ``do_setlink``): a link that
     is down can be renamed and set up at once. Where a later part fails the earlier ones stay.
     """
 
@@ -215,6 +216,7 @@ class ChangeLink:
     mac: str | None = None
     kind: str | None = None
     attributes: KindAttributes = ()
+    netns_fd: int | None = None
 
 
 @dataclass(frozen=True)
@@ -387,7 +389,7 @@ def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
         lengths.append(None if text is None else len(values[-1]))
     if request.mac is not None:
         values.append(_mac_bytes(request.mac))
-    kept = (request.up, request.mtu, request.kind, tuple(request.attributes))
+    kept = (request.up, request.mtu, request.kind, tuple(request.attributes), request.netns_fd)
     return (ChangeLink, *lengths, request.mac is None, *kept), values
 
 
@@ -470,7 +472,12 @@ def _change_link(request: ChangeLink) -> bytearray:
     fields = {"index": request.index}
     if request.up is not None:
         fields.update(flags=IFF_UP if request.up else 0, change=IFF_UP)
-    attributes = [("IFLA_IFNAME", request.name), ("IFLA_IFALIAS", request.alias), *_link_attributes(request)]
+    attributes = [
+        ("IFLA_IFNAME", request.name),
+        ("IFLA_IFALIAS", request.alias),
+        ("IFLA_NET_NS_FD", request.netns_fd),
+        *_link_attributes(request),
+    ]
     return _message(_LinkMessage(), rtnl.RTM_NEWLINK, nl.NLM_F_ACK, fields, attributes)
 
 

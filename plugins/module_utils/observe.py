@@ -40,6 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Target,
     endpoint_mark,
     endpoint_of_mark,
+    parent_mark,
     sysctl_at,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.spec import (
@@ -127,6 +128,7 @@ class Observed:
     ``abandoned`` are targets without any endpoint whose namespace or hosts file we made: runs that were broken off left them.
     ``conflicts`` has the MAC of the station that has an address, by parent and address, as far as the wire was asked.
     ``no_optimistic_dad``: a network asks for it, and this kernel lacks it.
+    ``moved`` are parents of ours that somebody moved: the namespace that each is in now, and what it is there.
     """
 
     networks: Mapping[str, Network]
@@ -156,6 +158,7 @@ class Observed:
     abandoned: frozenset[Target] = frozenset()
     conflicts: Mapping[tuple[str, IPAddress], str] = field(default_factory=dict)
     no_optimistic_dad: bool = False
+    moved: Mapping[str, tuple[Target, Link]] = field(default_factory=dict)
 
     def space_of(self, target: Target) -> Space | None:
         return self.spaces.get(target)
@@ -194,6 +197,7 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
         settings=store.settings(),
         missing_drivers=_missing_drivers() if fresh or changing else frozenset(),
         no_optimistic_dad=any(spec.ipv6_dad == OPTIMISTIC for spec in specs) and not _optimistic_dad(),
+        moved=_moved(seen),
     )
 
 
@@ -639,6 +643,19 @@ def _former(rows: Iterable[Endpoint], spaces: Mapping[Target, Space | None], boo
         for link in _links_at(namespace.path) if strays else ():
             if link.alias in strays and link.kind in _ENDPOINT_KINDS:
                 found[strays[link.alias]] = _target_at(namespace.path)
+    return found
+
+
+def _moved(seen: Observed) -> dict[str, tuple[Target, Link]]:
+    """Parents of ours that are in another namespace, by their names."""
+    lost = {parent_mark(name): row for name, row in seen.parents.items()}
+    for link in seen.host.space.links:
+        lost.pop(link.alias, None)
+    found = {}
+    for namespace in netlink.every_namespace().values() if lost else ():
+        for link in _links_at(namespace.path):
+            if link.alias in lost and link.kind == lost[link.alias].kind:
+                found[lost[link.alias].name] = (_target_at(namespace.path), link)
     return found
 
 

@@ -25,6 +25,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     HISTORY_DAYS,
     NODAD,
     OPTIMISTIC,
+    HOST,
     POOLS,
     WAIT,
     Action,
@@ -374,6 +375,8 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
     renamed = _renamed(work, made) if link is None and made is not None else None
     if renamed is not None and made is not None:
         _name_again(work, spec, renamed, made)
+    elif link is None and made is not None and _can_come_back(work, made):
+        _bring_back(work, spec, network, made)
     elif link is not None and link.alias == parent_mark(network.parent) and made is not None:
         _mend_parent(work, spec, network, made)
     elif link is not None:
@@ -455,6 +458,29 @@ def _name_again(work: _Work, spec: NetworkSpec, link: Link, made: Parent) -> Non
     _touch_all_on(work, made.name)
 
 
+def _can_come_back(work: _Work, made: Parent) -> bool:
+    """Whether somebody moved a parent of ours to another namespace, and what it was made on is still here."""
+    if made.name not in work.seen.moved:
+        return False
+    base = work.seen.host.links.get(made.base) if made.base else None
+    link = work.seen.moved[made.name][1]
+    return made.base is None or parents.vlan_of(link) == (base and base.index, made.vlan_id, made.protocol)
+
+
+def _bring_back(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
+    """A parent that somebody moved to another namespace comes back, with what is on it. No other can be made in its place:
+    it has the VLAN, and what is on a dummy would stay with it."""
+    place, link = work.seen.moved[made.name]
+    base = work.seen.host.links.get(made.base) if made.base else None
+    up = True if base is None or base.up else None
+    mtu = base.mtu if base else network.mtu or result.DUMMY_MTU
+    work.kernel.append(ChangeParent(spec.item, made.name, up=up, mtu=mtu if mtu != link.mtu else None, space=place))
+    work.actions.append(
+        Action("repair", "parent", made.name, {"namespace": {"before": str(place), "after": str(HOST)}})
+    )
+    _touch_all_on(work, made.name)
+
+
 def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
     """A parent of ours that was altered is put right; one that is another link by now is made anew."""
     link = work.seen.host.links[made.name]
@@ -519,12 +545,19 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         del work.parents[name]
         link = work.seen.host.links.get(name)
         work.after.append(Drop(row, WHOLE_RUN))
-        if link is None or link.alias != parent_mark(name):
+        if name not in work.seen.moved and (link is None or link.alias != parent_mark(name)):
             continue
         gone = users.get(name, set())
         purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(gone)]
         leaving = [by_name[user] for user in sorted(gone & by_name.keys(), key=work.order.__getitem__)] or purged
         spec = next((spec for spec in leaving if spec.own_force), leaving[0])
+        if name in work.seen.moved or link is None:
+            work.refuse(
+                spec,
+                f"parent '{name}' was moved to {work.seen.moved[name][0]}, where it cannot be seen what of others would be lost "
+                "with it; run vlan_network with state: present first, which brings it back",
+            )
+            continue
         lost = parents.lost_with(work.seen, name)
         if lost:
             work.refuse(spec, f"parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")

@@ -48,7 +48,7 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
             change.plan.warnings,
         )
         before = {name: result.network(item, seen.host, seen.parents) for name, item in seen.networks.items()}
-        host = _foreseen(seen.host, change.plan)
+        host = _foreseen(seen, change.plan)
         after = {name: result.network(item, host, change.parents) for name, item in change.networks.items()}
         final = after
         if not module.check_mode:
@@ -112,7 +112,7 @@ def _endpoints_of(
     more = observe.for_endpoints(kept, [*moving, *leaving], base=seen, networks=change.networks)
     more = replace(
         more,
-        host=_foreseen(seen.host, change.plan),
+        host=_foreseen(seen, change.plan),
         allocations=tuple(_on_its_parent(row, change.networks) for row in more.allocations),
     )
     # An endpoint whose process is gone waits, with its address held, until it is given another target.
@@ -123,15 +123,15 @@ def _endpoints_of(
     return plan, more.spaces, more
 
 
-def _foreseen(host: Host, plan: Plan) -> Host:
+def _foreseen(seen: Observed, plan: Plan) -> Host:
     """The host with its parents as the plan will have changed them."""
-    links = dict(host.links)
+    links = dict(seen.host.links)
     for step in plan.kernel:
-        if isinstance(step, ChangeParent) and step.name in links:
-            link = links.pop(step.name)
+        if isinstance(step, ChangeParent) and (step.space or step.name in links):
+            link = replace(seen.moved[step.name][1], name=step.name) if step.space else links.pop(step.name)
             name = step.new_name or link.name
             links[name] = replace(link, name=name, mtu=link.mtu if step.mtu is None else step.mtu)
-    return replace(host, links=links)
+    return replace(seen.host, links=links)
 
 
 def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:

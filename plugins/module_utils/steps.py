@@ -113,13 +113,15 @@ class MakeParent:
 
 @dataclass(frozen=True)
 class ChangeParent:
-    """Alter a parent link of ours; ``new_name`` is what it is to be called."""
+    """Alter a parent link of ours; ``new_name`` is what it is to be called. ``space`` is the target of the namespace that it
+    is to come back from, where it is known by its mark alone."""
 
     item: str
     name: str
     up: bool | None = None
     mtu: int | None = None
     new_name: str | None = None
+    space: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,10 @@ options:
     description:
       - V(present), which it is if left out, and V(absent) say whether the owner is to hold the address. Beside O(addresses) it is
         the state of those that have none.
-      - V(reconciled) releases what is held by endpoints of O(network), or of all, whose namespaces are proven to be no more - made
-        before the host last started, or gone. It looks twice, a second apart, and once more right before. An endpoint that is
-        merely not seen, and addresses held by owners, stay. After a restart of the host let the tasks that attach endpoints run
-        first.
+      - V(reconciled) releases what is held by endpoints of O(network), or of all, whose namespaces are proven to be no more - gone,
+        or that of a process of before the host last started. It looks twice, a second apart, and once more right before. An
+        endpoint that is merely not seen, one that after a restart of the host has yet to be put back, and addresses held by
+        owners stay.
       - V(recovered) puts a new store in the place of a damaged one, which is kept beside it. What can still be read of it is
         taken over, and what the kernel shows of endpoints, their addresses and their parents. Nothing is done to a sound store.
     type: str

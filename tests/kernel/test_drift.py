@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from . import looks
-from .conftest import Host, batch, build_trunk, command, sweep
+from .conftest import Failed, Host, batch, build_trunk, command, sweep
 
 SUBNETS = {
     "ipvlan": ("10.20.0.0/24", "2001:db8:20::/64"),
@@ -211,6 +211,37 @@ def test_one_run_mends_a_parent(world: Host, tell: Callable[[str, int], None], d
     check(before)
     assert not world.run("vlan_network", networks=NETWORKS)["changed"]
     assert not world.run("vlan_endpoint", endpoints=ENDPOINTS)["changed"]
+    tell("drift: repaired by one run", 1)
+
+
+@pytest.mark.parametrize("new_name", ["", "eth0"])
+@pytest.mark.parametrize("name", [*SUBNETS, "alone"])
+def test_one_run_brings_a_parent_back_from_another_namespace(
+    world: Host, tell: Callable[[str, int], None], name: str, new_name: str
+) -> None:
+    """A sub-interface or a dummy, with all that is on it; it may have been given a name there that the host has, too."""
+    networks = [*NETWORKS, {"name": "alone", "ipam_config": [{"subnet": "10.66.0.0/24"}]}]
+    parent = world.run("vlan_network", networks=networks)["networks"][[*SUBNETS, "alone"].index(name)]["parent"]
+    endpoints = [*ENDPOINTS, {"name": "solo", "network": "alone", "netns": "solo"}]
+    world.run("vlan_endpoint", endpoints=endpoints)
+    looks.until_settled()
+    before = picture()
+    batch(f"link set {parent} netns elsewhere\n")
+    if new_name:
+        batch(f"link set {parent} name {new_name}\n", netns="elsewhere")
+    there = picture()
+    assert there != before, "the damage is one"
+    with pytest.raises(Failed, match=f"parent '{parent}' was moved to netns elsewhere"):
+        world.run("vlan_network", name=name, state="absent", force=True)
+    assert picture() == there
+    result = world.run("vlan_network", networks=networks)
+    [told] = result["actions"]
+    assert (told["action"], told["kind"], told["name"]) == ("repair", "parent", parent)
+    assert told["changes"] == {"namespace": {"before": "netns elsewhere", "after": "host"}}
+    check(before)
+    assert not world.run("vlan_network", networks=networks)["changed"]
+    assert not world.run("vlan_endpoint", endpoints=endpoints)["changed"]
+    world.run("vlan_network", name="alone", state="absent", force=True)
     tell("drift: repaired by one run", 1)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import restore
 
 from . import looks
 from .conftest import Failed, Host, batch, command, ip
@@ -189,13 +190,19 @@ def test_a_process_of_another_boot_or_one_that_ended(host: Host) -> None:
         reconciled(host)
         command("ip", "netns", "del", "web1")
         [row] = host.run(INFO, audit=True)["findings"]
-        assert (row["owner"], row["dead"]) == ("web1", True)
-        assert "before this host last started" in row["reason"]
-        reconciled(host, "web1")
+        assert (row["owner"], row["dead"]) == ("web1", False)
+        assert "has not come back to netns web1 since this host started" in row["reason"]
+        reconciled(host)
+        # Which is what the service then does.
+        restore.put_back(str(host.state_dir), lambda _text: None)
+        assert host.addresses("eth0", "web1") == ["192.168.20.3/24"]
     [row] = host.run(INFO, audit=True)["findings"]
     assert (row["owner"], row["dead"], row["reason"]) == ("proc", True, "its namespace is gone")
+    edited(host, "UPDATE endpoints SET boot_id = 'an earlier one' WHERE name = 'proc'")
+    [row] = host.run(INFO, audit=True)["findings"]
+    assert (row["dead"], row["reason"]) == (True, "its process was of before this host last started")
     reconciled(host, "proc")
-    assert held(host) == {"web2": "192.168.20.4"}
+    assert held(host) == {"web1": "192.168.20.3", "web2": "192.168.20.4"}
 
 
 @contextmanager

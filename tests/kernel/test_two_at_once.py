@@ -9,6 +9,9 @@ import json
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -345,3 +348,110 @@ def test_a_run_that_waits_says_for_whom(host: Host, monkeypatch: pytest.MonkeyPa
     assert [text for text in logged if not text.startswith(f"waits for process {holder} (vlan_network")] == []
     assert len(logged) == 1
     assert [w for w in result["warnings"] if w.startswith(f"this task waited for process {holder} (vlan_network")]
+
+
+# --- as users start them --------------------------------------------------------------------------------------
+
+
+def playbook(host: Host, numbers: list[int], tasks: list[dict[str, Any]]) -> subprocess.Popen[str]:
+    """ansible-playbook with a fork for each of some inventory hosts, which are all this host."""
+    common = {"state_dir": str(host.state_dir), "lock_timeout": LIMIT}
+    play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/netops.underlay.underlay": common}}
+    place = host.state_dir.parent / f"play{numbers[0]}"
+    place.with_suffix(".json").write_text(json.dumps([{**play, "tasks": tasks}]))
+    inventory = {f"host{number}": {"number": number, "ansible_connection": "local",
+                                   "ansible_python_interpreter": sys.executable} for number in numbers}  # fmt: skip
+    place.with_suffix(".yml").write_text(json.dumps({"all": {"hosts": inventory}}))
+    return subprocess.Popen(
+        ("ansible-playbook", "-f", str(len(numbers)), "-i", f"{place}.yml", f"{place}.json"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true"},
+    )  # fmt: skip
+
+
+def service(host: Host, what: str) -> subprocess.Popen[str]:
+    """The command of the service."""
+    module = "ansible_collections.netops.underlay.plugins.module_utils.restore"
+    code = f"import sys; from {module} import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen(
+        (sys.executable, "-c", code, "--state-dir", str(host.state_dir), what),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+
+
+@contextmanager
+def system_log() -> Iterator[Callable[[], str]]:
+    """What arrives there, one line after the other; the lab has no other."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind("/dev/log")
+        log.settimeout(LIMIT)
+        try:
+            yield lambda: log.recv(1 << 16).decode()
+        finally:
+            os.unlink("/dev/log")
+
+
+def test_playbooks_with_forks_and_async_beside_the_restore_command_and_the_service(host: Host, tell: Tell) -> None:
+    host.run(NETWORK, networks=[net(9)])
+    old = [{"name": "old", "netns": "old", "network": "n9"}]
+    host.run(ENDPOINT, endpoints=old)
+    looks.command("ip", "netns", "del", "old")
+    own = {"name": "n{{ number }}", "parent": "eth0.{{ 100 + number }}",
+           "ipam_config": [{"subnet": "10.{{ number }}.0.0/24"}]}  # fmt: skip
+    both = {"netops.underlay.vlan_network": {"networks": [SHARED, own]}}
+    attach = {"netops.underlay.vlan_endpoint": {"endpoints": [
+        {"name": f"{kind}{{{{ number }}}}", "network": network, "netns": f"{kind}{{{{ number }}}}"}
+        for kind, network in (("a", "shared"), ("e", "n{{ number }}"))
+    ]}}  # fmt: skip
+    in_background = {**attach, "async": LIMIT, "poll": 0, "register": "job"}
+    its_end = {
+        "ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"},
+        "register": "ended",
+        "until": "ended is finished",
+        "retries": LIMIT,
+        "delay": 3,
+    }
+    with a_run_that_stays(host) as (holder, release), system_log() as log:
+        named = f"process {holder} (vlan_network"
+        in_vain = {
+            "netops.underlay.vlan_ipam": {"network": "shared", "owner": "vm", "lock_timeout": 0},
+            "run_once": True,
+            "register": "gave_up",
+            "failed_when": f"not gave_up.msg.startswith('{named}')",
+        }
+        plays = [playbook(host, [1, 2], [in_vain, both, in_background, its_end]), playbook(host, [3], [both, attach])]
+        waiting = 0
+        while waiting < 3:  # those of the networks, on each of the inventory's hosts
+            waiting += f"waits for {named}" in log()
+        services = [service(host, "watch"), service(host, "restore")]
+        for process in services:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(f"waiting for {named}")
+        release()
+    for process in plays:
+        output, _errors = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, output
+        assert f"this task waited for {named}" in " ".join(output.split()), output
+    watch, restored = services
+    said = restored.communicate(timeout=LIMIT)[0]
+    assert restored.returncode == 0, said
+    assert watch.poll() is None, watch.communicate()
+    watch.terminate()
+    said += watch.communicate(timeout=LIMIT)[0]
+    # Of what was gone alone, by one of the two: what a playbook has just begun is nothing to mend.
+    assert [line for line in said.splitlines() if line.startswith(("repair", "create"))] == [
+        "repair endpoint n9/old"
+    ], said
+    assert host.addresses("eth0", "old") == ["10.9.0.2/24"]
+    numbers = (1, 2, 3)
+    assert {a for n in numbers for a in host.addresses("eth0", f"a{n}")} == {f"172.16.48.{n}/22" for n in numbers}
+    for number in numbers:
+        assert host.addresses("eth0", f"e{number}") == [f"10.{number}.0.2/24"]
+        assert host.pings(f"a{number}", "172.16.50.1")
+    unchanged(host, NETWORK, networks=[SHARED, *(net(number) for number in (1, 2, 3, 9))])
+    pairs = [{"name": f"{kind}{n}", "network": network.format(n), "netns": f"{kind}{n}"}
+             for n in numbers for kind, network in (("a", "shared"), ("e", "n{}"))]  # fmt: skip
+    unchanged(host, ENDPOINT, endpoints=[*old, *pairs])
+    no_findings(host)
+    tell("runs at once", 3 * 2 + 2)

@@ -88,10 +88,22 @@ def test_what_agrees_is_no_finding():
     assert found(endpoint(), spaces={WEB1: there(address(2, "192.168.20.2/24"), *others)}, alive={7}) == []
 
 
+WAITS = "it has not come back to netns web1 since this host started; the service brings it, or its task"
+OF_BEFORE = "its process was of before this host last started"
+
+
 @pytest.mark.parametrize(
     ("row", "alive", "reason", "dead"),
     [
-        (endpoint(boot="before"), {7}, "it was made before this host last started", True),
+        (endpoint(boot="before"), {7}, WAITS, False),
+        (
+            endpoint(boot="before", target=Target("netns_path", "/srv/a")),
+            {7},
+            WAITS.replace("netns web1", "netns_path /srv/a"),
+            False,
+        ),
+        (endpoint(boot="before", target=Target("pid", "9")), {7}, OF_BEFORE, True),
+        (endpoint(boot="before", target=Target("netns_path", "/proc/9/ns/net")), {7}, OF_BEFORE, True),
         (endpoint(), {1}, "its namespace is gone", True),
         (endpoint(), {7}, "no link of it is in netns web1", False),
         (endpoint(cookie=None), {1}, "no link of it is in netns web1", False),
@@ -155,8 +167,13 @@ def test_what_is_seen_in_either_look_stays():
         assert reconciled(*pair) == ([], [], [])
 
 
-def test_one_of_another_boot_needs_no_third_look():
-    dead = observed(endpoint(boot="before"))
+def test_one_that_waits_for_being_put_back_after_a_boot_keeps_its_address():
+    waiting = observed(endpoint(boot="before"))
+    assert reconciled(waiting, waiting) == ([], [], [])
+
+
+def test_a_process_of_another_boot_needs_no_third_look():
+    dead = observed(endpoint(boot="before", target=Target("pid", "9")))
     checks, steps, freed = reconciled(dead, dead)
     assert (checks, len(steps), freed) == ([], 2, ["192.168.20.2"])
 

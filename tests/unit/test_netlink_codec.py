@@ -441,7 +441,7 @@ _requests = st.one_of(
     st.builds(CreateLink, _names, _kinds, _maybe, st.none() | _indexes, _maybe, _macs, _attributes),
     st.builds(
         ChangeLink, _indexes, st.none() | _names, st.none() | st.text(alphabet="abc /ö", max_size=200),
-        st.none() | st.booleans(), _maybe, _macs, st.none() | _kinds, _attributes,
+        st.none() | st.booleans(), _maybe, _macs, st.none() | _kinds, _attributes, st.none() | _indexes,
     ),
     st.builds(DeleteLink, _indexes),
     st.builds(lambda at, one, *how: AddAddress(at, *one, *how), _indexes, _interfaces, st.booleans(), st.booleans()),
