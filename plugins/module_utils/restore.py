@@ -35,9 +35,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import (
     UnderlayError,
     Unfinished,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint
+from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint, Network
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec, NetworkSpec
+from ansible_collections.netops.underlay.plugins.module_utils.steps import StoreStep
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
@@ -91,6 +92,7 @@ def put_back(state_dir: str, say: Say, only: Collection[str] | None = None, with
             [row for row in rows if row.target.kind == "container" and with_containers],
         ):
             pass_.in_halves(plan_endpoints.as_specs(some), pass_.endpoints)
+        pass_.close()
     return ground(seen)
 
 
@@ -133,6 +135,8 @@ class _Pass:
         self._say = say
         self._tell_waiting = tell_waiting
         self._children: Any = None
+        self._changed: list[StoreStep] = []
+        self._endpoints_follow = True
 
     def in_halves(self, specs: Sequence[Any], attempt: Callable[[Sequence[Any]], None]) -> list[Any]:
         """Attempts all at once; where one is refused, each half alone, down to that one. Those that were not refused."""
@@ -141,9 +145,11 @@ class _Pass:
         try:
             attempt(specs)
         except Unfinished as error:  # what could be done is done
+            self._endpoints_follow &= attempt != self.endpoints
             self._say(str(error))
         except Refused as error:
             if len(specs) == 1:
+                self._endpoints_follow &= attempt != self.endpoints
                 self._say(str(error))
                 return []
             middle = len(specs) // 2
@@ -155,7 +161,11 @@ class _Pass:
         seen = observe.for_networks(self._kept, specs, purge=False)
         self._children = seen.children
         plan = plan_networks.plan(seen, specs).plan
+        # A network is marked as being changed until its endpoints have followed.
+        changed = [step for step in plan.after if isinstance(step.row, Network)]
+        plan = replace(plan, after=tuple(step for step in plan.after if step not in changed))
         apply(plan, self._kept, seen.host.boot_id)
+        self._changed += changed
         self._tell(plan.actions)
 
     def endpoints(self, specs: Sequence[EndpointSpec]) -> None:
@@ -169,6 +179,11 @@ class _Pass:
         for spec in specs:
             if self._tell_waiting and spec not in there:
                 self._say(f"{spec.item} waits for {spec.target}, which is not there; its address is held")
+
+    def close(self) -> None:
+        """Takes the mark from networks whose endpoints have followed; of others the next run finds it."""
+        if self._changed and self._endpoints_follow:
+            self._kept.write(self._changed)
 
     def _tell(self, actions: Sequence[Action]) -> None:
         if len(actions) <= _TOLD_SINGLY:
