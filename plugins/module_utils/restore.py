@@ -38,7 +38,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import (
 from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint, Network
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec, NetworkSpec
-from ansible_collections.netops.underlay.plugins.module_utils.steps import StoreStep
+from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan, StoreStep
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
@@ -183,7 +183,7 @@ class _Pass:
     def close(self) -> None:
         """Takes the mark from networks whose endpoints have followed; of others the next run finds it."""
         if self._changed and self._endpoints_follow:
-            self._kept.write(self._changed)
+            apply(Plan(after=tuple(self._changed)), self._kept, "")
 
     def _tell(self, actions: Sequence[Action]) -> None:
         if len(actions) <= _TOLD_SINGLY:

@@ -194,6 +194,27 @@ def test_what_cannot_come_back_yet_waits_and_keeps_nothing_from_it(
     assert not [line for line in said if "waits" in line]
 
 
+def test_what_ends_between_networks_and_endpoints_leaves_word_for_the_next_run(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(*_given: Any) -> None:
+        raise KeyboardInterrupt
+
+    host.run("vlan_network", networks=NETWORKS[:1])
+    host.endpoint("web1", "front")
+    before = picture(host)
+    batch("link del eth0.20\n")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(restore._Pass, "endpoints", ends)
+        restore.put_back(str(host.state_dir), print)
+    assert "eth0.20" in host.links() and picture(host) != before
+    host.run("vlan_network", networks=NETWORKS[:1])
+    assert picture(host) == before
+    with writes_counted() as writes:
+        assert restored(host, capsys) == (0, [])
+    assert writes == []
+
+
 def test_a_store_of_a_newer_version_is_left_alone(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     assert restored(host, capsys) == (0, [])  # no store: nothing to put back, and none is made
     assert not host.state_dir.exists()
