@@ -70,7 +70,7 @@ test-docker: setup ## the same: every example of Docker's documentation, every m
 test-reboot: setup ## the host after real reboots, and its parents gone and back, in guests one after the other
 	tests/reboot/run $(ARGS)
 
-soak: setup ## 2,000 rounds of attach, detach, change, kill and reboot on 50 networks and 200 endpoints; an hour or more
+soak: setup ## 2,000 rounds of attach, detach, change, kill and reboot on 50 networks and 200 endpoints; about half an hour
 	SOAK_ROUNDS=2000 tests/lab/run python -m pytest tests/kernel/test_soak.py $(ARGS)
 
 test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tests of the one file that uses it
