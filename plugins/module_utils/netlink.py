@@ -387,10 +387,12 @@ def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
         if text is not None:
             values.append(text.encode())
         lengths.append(None if text is None else len(values[-1]))
+    if request.netns_fd is not None:
+        values.append(_number(request.netns_fd))
     if request.mac is not None:
         values.append(_mac_bytes(request.mac))
-    kept = (request.up, request.mtu, request.kind, tuple(request.attributes), request.netns_fd)
-    return (ChangeLink, *lengths, request.mac is None, *kept), values
+    kept = (request.up, request.mtu, request.kind, tuple(request.attributes))
+    return (ChangeLink, *lengths, request.netns_fd is None, request.mac is None, *kept), values
 
 
 def _form_of_address(request: AddAddress | DeleteAddress) -> tuple[tuple[Any, ...], list[bytes]]:
@@ -434,6 +436,7 @@ _STAND_INS: dict[type, Callable[[Any], Request]] = {
         index=_NUMBER,
         name=_filled(request.name, "~"),
         alias=_filled(request.alias, "^"),
+        netns_fd=None if request.netns_fd is None else _OTHER_NUMBER,
         mac=None if request.mac is None else _MAC,
     ),
     DeleteLink: lambda request: replace(request, index=_NUMBER),
