@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from ..conftest import COLLECTIONS
+from ..conftest import COLLECTIONS, REPOSITORY
 from ..results import small
 
 HOSTS = {
@@ -100,3 +101,32 @@ def test_one_file_for_two_hosts_is_refused_at_once(tmp_path):
     assert done.returncode != 0
     assert done.stdout.count("vlan_map_report is one file (all.html) for 2 hosts") >= 2, done.stdout + done.stderr
     assert done.stdout.count("changed=0 ") == 2
+
+
+def test_force_of_one_item_goes_to_that_item_alone():
+    """What the role gives the modules: ``force`` beside a list would be for all of it."""
+    role = REPOSITORY / "roles" / "vlan_map"
+    networks, endpoints = (
+        list(task.values())[1] for task in yaml.safe_load((role / "tasks/present.yml").read_text())[:2]
+    )
+    given = {
+        "vlan_map_trunk": "eth0",
+        "vlan_map_vlans": [{"vlan": vlan, "subnet": f"10.{vlan}.0.0/24"} for vlan in (10, 20)],
+        "vlan_map_endpoints": [{"name": name, "vlan": 10, "netns": name} for name in ("a", "b")],
+        "__vlan_map_to_come": [],
+    }
+    given["vlan_map_vlans"][1]["force"] = given["vlan_map_endpoints"][1]["force"] = True
+    files = [f"@{role}/{part}/main.yml" for part in ("defaults", "vars")]
+    more = [word for text in (*files, json.dumps(given)) for word in ("-e", text)]
+    asked = json.dumps({"msg": [networks["networks"], networks["force"], endpoints["endpoints"]]})
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible"), "-i", "localhost,", "localhost", "-m", "debug", "-a", asked, *more],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    of_networks, of_all, of_endpoints = json.loads(done.stdout.partition("=>")[2])["msg"]
+    assert ([item["force"] for item in of_networks], of_all) == ([False, True], False)
+    assert [item.get("force") for item in of_endpoints] == [None, True] and "force" not in endpoints
