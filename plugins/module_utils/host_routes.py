@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Route
-from ansible_collections.netops.underlay.plugins.module_utils.model import ROUTE_PROTOCOL, HostRoute, Network
+from ansible_collections.netops.underlay.plugins.module_utils.model import FAMILIES, ROUTE_PROTOCOL, HostRoute, Network
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host
 
 _RT_TABLE_MAIN = 254  # linux/rtnetlink.h
@@ -30,7 +31,13 @@ class Roads:
                 self._by_link[route.index].append(route)
                 self._by_subnet[route.destination].append(route)
         self._own_addresses = {address.address for address in host.space.addresses}
-        self._own_subnets = [(name, own) for name in host.links for own in host.subnets_of(name)]
+        names = {link.index: link.name for link in host.space.links}
+        self._own: dict[IPNetwork, str] = {}
+        for address in host.space.addresses:
+            own = ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network
+            self._own.setdefault(own, names.get(address.index, ""))
+        self._in_order = {family: sorted(own for own in self._own if own.version == family) for family in FAMILIES}
+        self._lengths = {family: {own.prefixlen for own in found} for family, found in self._in_order.items()}
         self._asked: dict[IPNetwork, dict[tuple[str, HostRoute], str]] = defaultdict(dict)
         for network in networks:
             for wanted in network.routes:
@@ -66,6 +73,16 @@ class Roads:
             None,
         )
 
+    def _own_overlapping(self, subnet: IPNetwork) -> IPNetwork | None:
+        """A subnet of the host's own that it lies in, or that lies in it."""
+        for length in self._lengths[subnet.version]:
+            if length <= subnet.prefixlen and subnet.supernet(new_prefix=length) in self._own:
+                return subnet.supernet(new_prefix=length)
+        found = self._in_order[subnet.version]
+        # What lies in it follows it in their order: by address, then by length.
+        place = bisect_left(found, subnet)
+        return found[place] if place < len(found) and found[place].overlaps(subnet) else None
+
     def check(self, network: Network, route: HostRoute, former: Collection[HostRoute]) -> None:
         """Refuses a route that would lead elsewhere what the host or another network leads already.
 
@@ -76,9 +93,9 @@ class Roads:
                 raise ValueError(
                     f"routes: network '{name}' has {theirs} on parent '{parent}' already; a subnet has one way"
                 )
-        for name, own in self._own_subnets:
-            if own.version == route.subnet.version and own.overlaps(route.subnet):
-                raise ValueError(f"routes: subnet {route.subnet} overlaps {own}, the host's own on '{name}'")
+        own = self._own_overlapping(route.subnet)
+        if own is not None:
+            raise ValueError(f"routes: subnet {route.subnet} overlaps {own}, the host's own on '{self._own[own]}'")
         if str(route.via) in self._own_addresses:
             raise ValueError(f"routes: via {route.via} is an address of this host itself; give that of the other host")
         link = self._links.get(network.parent)

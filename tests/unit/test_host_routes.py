@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import plan_networks
+from ansible_collections.netops.underlay.plugins.module_utils import host_routes, plan_networks
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.lifelines import Lifeline
 from ansible_collections.netops.underlay.plugins.module_utils.model import Endpoint, HostRoute, Parent
@@ -174,6 +174,21 @@ def test_endpoints_are_not_touched_by_it():
 )
 def test_what_cannot_be(net, wanted, words):
     assert words in refusal(there(net=net), ask(wanted))
+
+
+@pytest.mark.parametrize(
+    "own", ["10.1.0.0/16", "10.1.2.0/24", "10.1.2.128/25", "10.1.3.0/24", "10.0.0.0/8", "10.2.0.0/24"]
+)
+@pytest.mark.parametrize("wanted", ["10.1.2.0/24", "10.1.0.0/16", "10.1.2.5/32", "10.1.3.0/25"])
+def test_overlaps_with_the_hosts_own_are_found_without_a_search(own, wanted):
+    others = [address(2, text) for text in ("10.0.118.11/24", "10.9.0.1/16", "10.1.1.1/24", "2001:db8::1/32")]
+    roads = host_routes.Roads(host(ETH0, addresses=[*others, address(2, own)]), ())
+    expected = [text for text in (own, "10.1.1.0/24", "10.0.118.0/24") if ip_network(text).overlaps(ip_network(wanted))]
+    if expected:
+        with pytest.raises(ValueError, match="the host's own on 'eth0'"):
+            roads.check(NET, to(wanted, "10.0.118.12"), ())
+    else:
+        roads.check(NET, to(wanted, "10.0.118.12"), ())
 
 
 def test_two_networks_with_two_ways():
