@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, netops.underlay contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Does another station have an address that an endpoint is to get? What is asked, and what the answers mean. Pure: wire.py
+"""Does another station have an address that an endpoint is to get? What is asked, and what the answers mean. wire.py
 carries the frames, from the parent, so that an answer comes in before anything is made.
 """
 
@@ -39,6 +39,13 @@ def to_ask(seen: Observed, outcomes: Mapping[tuple[str, str], Outcome], specs: I
         new = [row.address for row in outcome.addresses.values() if str(row.address) not in there]
         found += [(network.parent, address) for address in new if address.version in families]
     return found
+
+
+def taken(seen: Observed, places: Iterable[Place]) -> dict[Place, str]:
+    """Those of these addresses that another station has, with its MAC; all are asked about at once."""
+    led = talks(seen, places)
+    wire.talk(led)
+    return {(parent, address): mac for parent, each in led.items() for address, mac in each.found.items()}
 
 
 def talks(seen: Observed, places: Iterable[Place]) -> dict[str, Conversation]:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any, NoReturn, Optional
 
 from ansible_collections.netops.underlay.plugins.module_utils import (
+    conflicts,
     engines,
     netlink,
     observe,
@@ -35,7 +36,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import (
     UnderlayError,
     Unfinished,
 )
-from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint, Network
+from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Endpoint, Network, Outcome
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec, NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan, StoreStep
@@ -173,7 +174,15 @@ class _Pass:
         base = replace(observe.everything(self._kept, addresses=True), children=self._children)
         seen = observe.for_endpoints(self._kept, specs, base=base)
         there = [spec for spec in specs if plan_endpoints.leads_on(seen, seen.endpoints[spec.key])]
-        plan, _outcomes = plan_endpoints.plan(seen, there)
+        plan, outcomes = plan_endpoints.plan(seen, there)
+        places = conflicts.to_ask(seen, outcomes, there)
+        taken = conflicts.taken(seen, places)
+        if taken:
+            free = [spec for spec in there if not self._conflict(seen, spec, outcomes[spec.key], taken)]
+            plan, _outcomes = plan_endpoints.plan(seen, free)
+            self._endpoints_follow = False
+        for words in conflicts.unasked(seen, places):
+            self._say(words)
         apply(plan, self._kept, seen.host.boot_id, seen.spaces)
         self._tell(plan.actions)
         for spec in specs:
@@ -184,6 +193,20 @@ class _Pass:
         """Takes the mark from networks whose endpoints have followed; of others the next run finds it."""
         if self._changed and self._endpoints_follow:
             apply(Plan(after=tuple(self._changed)), self._kept, "")
+
+    def _conflict(self, seen: Observed, spec: EndpointSpec, outcome: Outcome, taken: Mapping[Any, str]) -> bool:
+        """Whether another station has an address of an endpoint by now. Two that use it would both be cut off, now and then;
+        so the one that came first keeps it."""
+        parent = seen.networks[spec.network].parent if spec.network in seen.networks else ""
+        for row in outcome.addresses.values():
+            mac = taken.get((parent, row.address))
+            if mac:
+                self._say(
+                    f"{spec.item} is not put back: {mac} on {parent} has {row.address}, which stays held for it; free it "
+                    "there, then run the task or `netops-underlay restore`"
+                )
+                return True
+        return False
 
     def _tell(self, actions: Sequence[Action]) -> None:
         if len(actions) <= _TOLD_SINGLY:

@@ -15,7 +15,6 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
     result,
     run,
     spec,
-    wire,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.model import ENDPOINT, NONE, Allocation, Endpoint, Outcome
@@ -40,7 +39,7 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         while True:
             fresh = {place for place in conflicts.to_ask(seen, outcomes, specs) if place not in asked}
             asked |= fresh
-            taken = _taken_by_others(seen, fresh)
+            taken = conflicts.taken(seen, fresh)
             if not taken:
                 break
             # Others may be taken in their place, which are then to be asked about in turn.
@@ -62,13 +61,6 @@ def endpoints(module: Any, own_options: Iterable[str]) -> Result:
         "diff": result.diff(_labelled(before), _labelled(after)),
         "warnings": [*plan.warnings, *conflicts.unasked(seen, asked)],
     }
-
-
-def _taken_by_others(seen: Observed, places: Iterable[tuple[str, Any]]) -> dict[tuple[str, Any], str]:
-    """Those of these addresses (by parent) that another station has, with its MAC; all are asked about at once."""
-    talks = conflicts.talks(seen, places)
-    wire.talk(talks)
-    return {(parent, address): mac for parent, each in talks.items() for address, mac in each.found.items()}
 
 
 def _purge_scope(kept: Store, params: Mapping[str, Any], specs: Sequence[EndpointSpec]) -> set[str]:

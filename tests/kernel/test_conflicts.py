@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import conflicts, wire
+from ansible_collections.netops.underlay.plugins.module_utils import conflicts, restore, wire
 
 from . import looks
 from .conftest import Host, batch, ip, sweep
@@ -145,6 +145,38 @@ def test_one_endpoint_may_say_otherwise(host: Host) -> None:
     make(host)
     host.endpoint("web1", "net", conflict_check=False)
     assert "10.9.0.2/24" in host.addresses("eth0", "web1")
+
+
+def test_what_is_put_back_is_asked_about_and_a_conflict_keeps_the_others_from_nothing(host: Host) -> None:
+    make(host)
+    for name, address in (("web1", "10.9.0.20"), ("web2", "10.9.0.21")):
+        host.endpoint(name, "net", ipv4_address=address)
+        batch("link del eth0", netns=name)
+    batch("addr add 10.9.0.20/24 dev far", netns="peer")
+    said: list[str] = []
+    restore.put_back(str(host.state_dir), said.append)
+    assert ip("link", "show", netns="web1")[-1]["ifname"] == "lo"
+    assert "10.9.0.21/24" in host.addresses("eth0", "web2")
+    assert said == [
+        f"endpoint 'web1' of network 'net' is not put back: {peer_mac()} on eth0 has 10.9.0.20, which stays held for it; free it "
+        "there, then run the task or `netops-underlay restore`",
+        "repair endpoint net/web2",
+    ]
+    batch("addr del 10.9.0.20/24 dev far", netns="peer")
+    restore.put_back(str(host.state_dir), said.append)
+    assert said[2:] == ["repair endpoint net/web1"]
+    assert "10.9.0.20/24" in host.addresses("eth0", "web1")
+
+
+def test_what_is_put_back_without_a_carrier_is_not_asked_about(host: Host) -> None:
+    make(host)
+    host.endpoint("web1", "net")
+    batch("link del eth0", netns="web1")
+    batch("link set far down", netns="peer")
+    said: list[str] = []
+    restore.put_back(str(host.state_dir), said.append)
+    assert [words.partition(":")[0] for words in said] == ["eth0 has no carrier", "repair endpoint net/web1"]
+    assert host.addresses("eth0", "web1")
 
 
 # --- ipv6_dad -------------------------------------------------------------------------------------------------

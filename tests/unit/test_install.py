@@ -92,4 +92,4 @@ def test_what_is_imported_only_where_it_is_needed_is_installed_too():
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    assert {"restore", "announce", "wire"} <= set(process.stdout.split())
+    assert {"restore", "announce", "conflicts", "wire"} <= set(process.stdout.split())
