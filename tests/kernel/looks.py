@@ -15,8 +15,9 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -369,3 +370,45 @@ def captured(netns: str, device: str) -> Iterator[Callable[[], list[tuple[int | 
         yield heard
     finally:
         listener.close()
+
+
+@contextmanager
+def spoken(netns: str, device: str, frames: Iterable[bytes]) -> Iterator[None]:
+    """These frames go out of a link in a namespace all the time, as from stations or a switch at that end."""
+    with inside(f"/run/netns/{netns}"):
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        link.bind((device, 0))
+    said, over = list(frames), threading.Event()
+
+    def speak() -> None:
+        while not over.wait(0.05):
+            for frame in said:
+                link.send(frame)
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        link.close()
+
+
+# What a kernel sends of its own on any link with IPv6: router solicitations and multicast listener reports (linux/icmpv6.h).
+_OF_ITS_OWN = frozenset({133, 143})
+
+
+def sent_by(mac: str, frames: Iterable[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
+    """Of captured frames those of this MAC, but for what its kernel sends of its own."""
+    return [
+        (tag, frame)
+        for tag, frame in frames
+        if frame[6:12].hex(":") == mac and not (frame[12:14] == b"\x86\xdd" and _icmpv6_type(frame) in _OF_ITS_OWN)
+    ]
+
+
+def _icmpv6_type(frame: bytes) -> int:
+    """A listener report stands behind a hop-by-hop header of 8 bytes."""
+    at = 62 if frame[20] == 0 else 54
+    return frame[at] if len(frame) > at else 0

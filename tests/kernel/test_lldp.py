@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -43,30 +41,8 @@ LLDP = (
 )
 
 
-@contextmanager
-def spoken(frame: bytes) -> Iterator[None]:
-    """A switch that says this all the time."""
-    with looks.inside("/run/netns/switch"):
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        link.bind(("port1", 0))
-    over = threading.Event()
-
-    def speak() -> None:
-        while not over.wait(0.05):
-            link.send(frame)
-
-    thread = threading.Thread(target=speak)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        link.close()
-
-
 def test_the_switch_and_its_port(host: Host) -> None:
-    with spoken(LLDP):
+    with looks.spoken("switch", "port1", [LLDP]):
         [network] = host.run("vlan_network_info", verify=True, listen=30)["networks"]
         assert network["findings"] == []
         assert network["wire"]["switch"] == {
@@ -83,8 +59,14 @@ def test_the_switch_and_its_port(host: Host) -> None:
 
 
 def test_a_switch_that_says_nothing(host: Host) -> None:
-    [network] = host.run("vlan_network_info", verify=True, listen=1)["networks"]
+    """And to which nothing is said: what is sent is the trunk check's own two frames to the gateway."""
+    mac = host.link("eth0")["address"]
+    with looks.captured("switch", "port1") as heard:
+        [network] = host.run("vlan_network_info", verify=True, listen=1)["networks"]
+        probe = wire.arp_probe(mac, ip_address("10.9.0.1"))
+        asked = [frame for _tag, frame in looks.sent_by(mac, heard()) if frame[12:14] != b"\x86\xdd"]
     assert (network["wire"]["switch"], network["findings"]) == (None, [])
+    assert asked == [probe, wire.padded(probe, 1500)]
 
 
 def test_listening_goes_with_the_check(host: Host) -> None:
@@ -110,7 +92,7 @@ def vlan(host: Host) -> None:
 
 @pytest.mark.usefixtures("vlan")
 def test_a_vlan_that_the_switch_does_not_name(host: Host) -> None:
-    with spoken(LLDP):
+    with looks.spoken("switch", "port1", [LLDP]):
         networks = host.run("vlan_network_info", verify=True, listen=30)["networks"]
     found = {network["name"]: [finding["words"] for finding in network["findings"]] for network in networks}
     words = "VLAN 20: the switch (tor1 Ethernet1/7) names the VLANs of its port, and VLAN 20 is not among them"

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -80,17 +79,12 @@ def test_a_healthy_trunk_gives_no_finding(host: Host) -> None:
         assert seen == {"parent_up": True, "carrier": True, "carried": True, "mtu": 1500, "mtu_passes": 1500}
 
 
-def arp(tagged: list[tuple[int | None, bytes]], mac: str) -> list[tuple[int | None, bytes]]:
-    """Of frames those of ARP that this MAC sent."""
-    return [(tag, frame) for tag, frame in tagged if frame[6:14].hex() == mac.replace(":", "") + "0806"]
-
-
 def test_what_is_sent_on_a_healthy_trunk(host: Host) -> None:
     """Exactly what docs/wire.md promises: two frames on each VLAN, as they arrive at the switch."""
     mac = host.link("eth0")["address"]
     with looks.captured("switch", "port1") as heard:
         assert findings(host) == []
-        ours = arp(heard(), mac)
+        ours = looks.sent_by(mac, heard())
     for vlan, where in GATEWAYS.items():
         gateway = socket.inet_aton(where.partition("/")[0])
         probe = bytes.fromhex("ffffffffffff" + mac.replace(":", "") + "0806" + "0001080006040001")
@@ -267,25 +261,8 @@ def until_forwarding() -> None:
     )
 
 
-@contextmanager
-def chatter(count: int, asks_for: str = "172.16.48.9") -> Iterator[None]:
+def chatter(count: int, asks_for: str = "172.16.48.9") -> AbstractContextManager[None]:
     """Stations on VLAN 20, beside the router, that ask for an address all the time."""
-    with looks.inside("/run/netns/router"):
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        link.bind(("uplink.20", 0))
-    over = threading.Event()
-
-    def talk() -> None:
-        while not over.wait(0.05):
-            for number in range(count):
-                mac = f"02:00:00:00:01:{number:02x}"
-                link.send(wire._arp(wire.ARP_REQUEST, mac, f"172.16.50.{100 + number}", wire.NO_MAC, asks_for))
-
-    thread = threading.Thread(target=talk)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        link.close()
+    stations = ((f"02:00:00:00:01:{number:02x}", f"172.16.50.{100 + number}") for number in range(count))
+    asked = (wire._arp(wire.ARP_REQUEST, mac, address, wire.NO_MAC, asks_for) for mac, address in stations)
+    return looks.spoken("router", "uplink.20", asked)
