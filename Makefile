@@ -9,9 +9,9 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.work/collections
 ARGS ?=
 
 # Two at a time, one for each core of a small machine; the longest first.
-steps := test-kernel test-docker test-reboot test-hosts test-role lint test-unit test-report docs test-lab test-installed test-kernel-oldest test-galaxy test-sanity
+steps := test-kernel test-docker test-reboot test-hosts test-role lint test-unit test-report docs test-lab test-installed test-ends test-galaxy test-sanity
 
-.PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) test-first-hour faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
+.PHONY: help demo soak test steps $(steps) $(steps:%=timed-%) test-matrix test-first-hour faults bench bench-ipam bench-endpoints bench-trunk build release lab setup clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 28
@@ -73,9 +73,11 @@ test-reboot: setup ## the host after real reboots, and its parents gone and back
 soak: setup ## 2,000 rounds of attach, detach, change, kill and reboot on 50 networks and 200 endpoints; about half an hour
 	SOAK_ROUNDS=2000 tests/lab/run python -m pytest tests/kernel/test_soak.py $(ARGS)
 
-test-kernel-oldest: setup ## the oldest pyroute2 that is supported, with the tests of the one file that uses it
-	PYTHONPATH="$(CURDIR)/.work/pyroute2-oldest" tests/lab/run python -m pytest tests/kernel/test_netlink.py \
-	    tests/kernel/test_quiet.py $(ARGS)
+test-ends: setup ## hosts at both ends of what is supported: oldest Python and pyroute2, newest Python and pyroute2
+	python tests/matrix/matrix.py ends
+
+test-matrix: setup build ## all that is supported, each Python, pyroute2 and ansible-core; writes README.md's table; 15 minutes
+	python tests/matrix/matrix.py all
 
 test-role: setup ## the role, through molecule, in the lab
 	tests/lab/run molecule test $(ARGS)
