@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,21 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "matrix"))
 
 import matrix  # noqa: E402
+
+RECORD: dict[str, list[dict[str, Any]]] = json.loads(matrix.RECORD.read_text())
+
+
+def test_the_tables_are_those_of_the_recorded_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert matrix.with_tables(readme, matrix.tables(RECORD)) == readme, "run: make test-matrix"
+
+
+def test_what_is_recorded_are_cells_of_the_matrix_and_both_ends() -> None:
+    hosts = {(matrix.minor(run["python"]), run["pyroute2"]) for run in RECORD["host"]}
+    assert {matrix.OLDEST, matrix.NEWEST} <= hosts <= set(matrix.HOSTS)
+    assert {(run["core"], matrix.minor(run["python"])) for run in RECORD["controller"]} <= set(matrix.CONTROLLERS)
+    assert all(run["unit"] > 1000 and run["kernel"] > 50 for run in RECORD["host"])
+    assert all(run["filters"] > 200 and run["plays"] == "passed" for run in RECORD["controller"])
 
 
 def test_the_oldest_are_what_the_collection_asks_for() -> None:
