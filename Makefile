@@ -76,7 +76,7 @@ soak: setup ## 2,000 rounds of attach, detach, change, kill and reboot on 50 net
 test-ends: setup ## hosts at both ends of what is supported: oldest Python and pyroute2, newest Python and pyroute2
 	python tests/matrix/matrix.py ends
 
-test-matrix: setup build ## all that is supported, each Python, pyroute2 and ansible-core; writes README.md's table; 15 minutes
+test-matrix: setup build ## all that is supported, each Python, pyroute2 and ansible-core; writes README.md's table; 20 minutes
 	python tests/matrix/matrix.py all
 
 test-role: setup ## the role, through molecule, in the lab
