@@ -32,6 +32,7 @@ _IMPORTED = re.compile(rf"^\s*from {re.escape(_PACKAGE)}(?:\.(\w+))? import (\([
 _COMMAND = """\
 #!{python}
 # Part of netops.underlay; written by its module vlan_service.
+import sys
 
 sys.path.insert(0, {library!r})
 from {package}.restore import main

@@ -93,3 +93,20 @@ def test_what_is_imported_only_where_it_is_needed_is_installed_too():
     )
     assert process.returncode == 0, process.stderr
     assert {"restore", "announce", "conflicts", "wire"} <= set(process.stdout.split())
+
+
+def test_the_installed_command_runs_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "LIBRARY", str(tmp_path / "lib" / "netops-underlay"))
+    monkeypatch.setattr(install, "UNITS", str(tmp_path / "units"))
+    install.put_files(install.files(sys.executable, "/var/lib/netops-underlay"), [])
+    libraries = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
+    process = subprocess.run(
+        [f"{install.LIBRARY}/netops-underlay", "--help"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": libraries},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Puts networks and endpoints on VLANs back." in process.stdout
