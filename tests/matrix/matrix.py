@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -69,7 +70,9 @@ def say(words: str) -> None:
 
 def find(version: str) -> str | None:
     """A Python of this version that works: the system's, pyenv's or another on PATH."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    # Not $HOME, which a clean run sets elsewhere.
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv")) / "versions"
     named = [str(path / "bin/python3") for path in sorted(pyenv.glob(f"{version}.*"), reverse=True)]
     for python in (f"/usr/bin/python{version}", *named, shutil.which(f"python{version}") or ""):
         try:
