@@ -117,8 +117,16 @@ def _check_ground() -> None:
 
 def _check_libraries() -> None:
     netlink.require()
-    if find_spec("netaddr") is None:
+    if not _can_be_found("netaddr"):
         raise UnderlayError(f"netaddr is missing for {sys.executable}. {ways_to_install('netaddr')}")
+
+
+def _can_be_found(library: str) -> bool:
+    """Without importing it, which takes its time."""
+    try:
+        return find_spec(library) is not None
+    except ImportError:
+        return False
 
 
 @contextlib.contextmanager

@@ -359,7 +359,9 @@ def playbook(host: Host, numbers: list[int], tasks: list[dict[str, Any]]) -> sub
     play = {"hosts": "all", "gather_facts": False, "module_defaults": {"group/netops.underlay.underlay": common}}
     place = host.state_dir.parent / f"play{numbers[0]}"
     place.with_suffix(".json").write_text(json.dumps([{**play, "tasks": tasks}]))
+    # Not in a home folder: who writes there and who reads need not mean the same one.
     inventory = {f"host{number}": {"number": number, "ansible_connection": "local",
+                                   "ansible_async_dir": f"{place}.async",
                                    "ansible_python_interpreter": sys.executable} for number in numbers}  # fmt: skip
     place.with_suffix(".yml").write_text(json.dumps({"all": {"hosts": inventory}}))
     return subprocess.Popen(

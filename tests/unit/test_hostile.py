@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.common import arg_spec
 from ansible_collections.netops.underlay.plugins.module_utils import (
+    announce,  # noqa: F401 - loaded before anything is watched # pylint: disable=unused-import
     engines,
     hosts,
     install,
