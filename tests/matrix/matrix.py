@@ -193,7 +193,7 @@ def cell(work: Any, *arguments: str) -> bool:
 
 def ends() -> bool:
     """Oldest with oldest, newest with newest. Another machine may lack these Pythons: then the outermost that it has."""
-    pythons = sorted({version for version, _ in HOSTS}, key=lambda version: int(version.split(".")[1]))
+    pythons = sorted({version for version, _rest in HOSTS}, key=lambda version: int(version.split(".")[1]))
     here = [version for version in pythons if find(version)]
     if not here:
         say("none of these Pythons is on this machine: " + ", ".join(pythons))
@@ -250,7 +250,7 @@ def with_tables(text: str, new: str) -> str:
 
 def tables(record: Mapping[str, list[Run]]) -> str:
     at = {(minor(run["python"]), run["pyroute2"]): f"{run['unit']} + {run['kernel']}" for run in record["host"]}
-    pythons = list(dict.fromkeys(python for python, _ in HOSTS))
+    pythons = list(dict.fromkeys(python for python, _rest in HOSTS))
     plays = {(run["core"], minor(run["python"])): run for run in record["controller"]}
     dates = sorted({run["date"] for runs in record.values() for run in runs})
     return (
@@ -282,7 +282,7 @@ def minor(version: str) -> str:
 
 
 def main(words: list[str]) -> bool:
-    full = {minor(core): core for core, _ in CONTROLLERS}
+    full = {minor(core): core for core, _rest in CONTROLLERS}
     if words == ["all"]:
         return all([hosts(), controllers()]) and publish()
     if len(words) == 1 and words[0] in ("ends", "hosts", "controllers", "publish"):
