@@ -553,9 +553,8 @@ def _words(request: netlink.Request, step: SetUp) -> str:
 
 def _announce(run: _Run, steps: Sequence[Announce]) -> None:
     """What is told of each link is what was read back of it."""
-    from ansible_collections.netops.underlay.plugins.module_utils import (
-        wire,  # only where they are needed, since they take their time
-    )
+    # Only where they are needed, since they take their time.
+    from ansible_collections.netops.underlay.plugins.module_utils import wire
     from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
 
     speakers = []

@@ -495,9 +495,8 @@ def _containers(
     unusable: dict[Target, str] = {}
     if not asked:
         return engine_of, containers, unusable
-    from ansible_collections.netops.underlay.plugins.module_utils import (
-        engines,  # costs its time only where it is needed
-    )
+    # Only where it is needed, since it takes its time.
+    from ansible_collections.netops.underlay.plugins.module_utils import engines
 
     for key, found in engines.inspect(asked).items():
         target = asked[key]
