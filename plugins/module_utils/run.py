@@ -139,9 +139,8 @@ def opened(module: Any, who: str = "") -> Iterator[Store]:
     timeout = spec.lock_timeout(params.get("lock_timeout", 0))
     with store.reading(folder) if read_only else store.writing(folder, timeout, who, waiting(module)) as kept:
         if kept.fresh:
-            from ansible_collections.netops.underlay.plugins.module_utils import (
-                audit,  # seldom needed, and takes its time
-            )
+            # Seldom needed, and takes its time.
+            from ansible_collections.netops.underlay.plugins.module_utils import audit
 
             plan = audit.take_back(observe.for_audit(kept))
             if plan.changed:

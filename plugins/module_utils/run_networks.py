@@ -103,9 +103,8 @@ def _endpoints_of(
     rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
     if not rows and not observe.left_behind(kept, seen):
         return Plan(), {}, seen
-    from ansible_collections.netops.underlay.plugins.module_utils import (
-        plan_endpoints,  # seldom needed, and takes its time
-    )
+    # Seldom needed, and takes its time.
+    from ansible_collections.netops.underlay.plugins.module_utils import plan_endpoints
 
     moving = plan_endpoints.as_specs((row for row in rows if row.network in change.touched), forced)
     leaving = plan_endpoints.as_specs((row for row in rows if row.network in change.removed), forced, ABSENT)
