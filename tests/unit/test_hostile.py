@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +25,6 @@ from typing import Any
 import pytest
 from ansible.module_utils.common import arg_spec
 from ansible_collections.netops.underlay.plugins.module_utils import (
-    announce,  # noqa: F401 - loaded before anything is watched # pylint: disable=unused-import
     engines,
     hosts,
     install,
@@ -249,6 +249,7 @@ def world(folder: Path) -> Iterator[str]:
         patch.setattr(run_addresses, "_LOOK_AGAIN_S", 0)
         patch.setattr(run, "_check_ground", lambda: None)  # no root is needed here
         patch.setattr(wire, "talk", lambda talks, ear=None: None)
+        patch.setattr(sys, "dont_write_bytecode", True)  # what Python keeps of its imports is no write of ours
         patch.setattr(store, "reading", kept_open(state_dir))
         patch.setattr(arg_spec, "deepcopy", hostile.copied)
         for file in (hosts, netlink):  # the store on disk is watched by its file: one in memory may be written to
