@@ -114,6 +114,11 @@ class Store:
         self._sql = connection
         self.fresh = fresh
         self.now = clock()
+        self._begin()
+
+    def _begin(self) -> None:
+        """What is read until the next write is of one moment, and SQLite takes its locks once and not for each question."""
+        self._sql.execute("BEGIN")
 
     # --- reading ---
 
@@ -299,8 +304,9 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._sql.execute("BEGIN IMMEDIATE")
+        self._sql.execute("ROLLBACK")  # ends the look: from within it SQLite would not wait for other readers
         try:
+            self._sql.execute("BEGIN IMMEDIATE")
             yield
             self._sql.execute("COMMIT")
         except BaseException:
@@ -308,6 +314,8 @@ class Store:
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
             raise
+        finally:
+            self._begin()
 
     def _put(self, row: Any) -> bool:
         """Whether it was not there before (told of allocations only)."""
@@ -451,8 +459,6 @@ def reading(state_dir: str) -> Iterator[Store]:
     with contextlib.closing(connection), _sql_told(path, "read"):
         if not fresh:
             connection.execute("PRAGMA query_only = ON")
-            # One snapshot for the whole run, whatever a writer does meanwhile.
-            connection.execute("BEGIN")
         yield Store(connection, fresh)
 
 

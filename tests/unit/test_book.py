@@ -840,9 +840,13 @@ def test_whatever_happens_no_address_is_held_twice_lost_or_given_out_though_set_
     with contextlib.closing(store._in_memory()) as connection, pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "clock", lambda: now)
 
+        def opened():
+            connection.rollback()  # where the one before was looking
+            return store.Store(connection)
+
         def run(spec):
             """A task of one item; whether it was carried out."""
-            kept = store.Store(connection)
+            kept = opened()
             try:
                 plan, _outcomes = plan_addresses.plan(observe.for_addresses(kept, [spec]), [spec])
             except Refused:
@@ -860,7 +864,7 @@ def test_whatever_happens_no_address_is_held_twice_lost_or_given_out_though_set_
             if any(int(other[0]) <= row[3] <= int(other[-1]) for other in lost for row in plain.rows):
                 return  # and that
             plain.networks[name] = cooldown, subnets
-            store.Store(connection).write([Put(replace(row, cooldown=cooldown))])
+            opened().write([Put(replace(row, cooldown=cooldown))])
 
         set_up("a", 0)
         set_up("b", 2)
@@ -883,7 +887,7 @@ def test_whatever_happens_no_address_is_held_twice_lost_or_given_out_though_set_
                 if old:
                     plain.come(name, owner, None, value, now)
                 elif done:
-                    [row] = [r for r in store.Store(connection).allocations(name, owner) if not r.cooling]
+                    [row] = [r for r in opened().allocations(name, owner) if not r.cooling]
                     assert int(row.address) in could
                     assert plain.come(name, owner, row.bounds, value, now)
             else:
@@ -905,7 +909,7 @@ def test_whatever_happens_no_address_is_held_twice_lost_or_given_out_though_set_
                 assert plain.come(name, owner, (first, last), after, now) == done
                 if not done:
                     assert plain.rows == before
-            kept = store.Store(connection)
+            kept = opened()
             rows = kept.allocations()
             assert {(r.network, r.kind, r.owner, *r.bounds, r.since, r.expires, r.cooling) for r in rows} == plain.rows
             taken, networks = plain.taken(), kept.networks()
