@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Union
 
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -49,7 +50,8 @@ class Subnet:
         first, last = usable(self.network)
         if self.ip_range is None:
             return first, last
-        return max(first, int(self.ip_range.network_address)), min(last, int(self.ip_range.broadcast_address))
+        lowest, highest = ends(self.ip_range)
+        return max(first, lowest), min(last, highest)
 
     def reserved(self) -> dict[int, str]:
         """Addresses that are never given out, as integers, each with what it is."""
@@ -70,39 +72,66 @@ def shown_number(value: int) -> str:
     return shown(value).strip("'")
 
 
+# What is written in the task is in the store as well, and is read from there once more when all is done: the same text is
+# parsed once.
+_parsed_once = lru_cache(maxsize=1 << 14)
+
+
+@_parsed_once
+def subnet_from(text: str) -> IPNetwork:
+    """The subnet that a text without host bits stands for; ValueError where it stands for none."""
+    return ipaddress.ip_network(text)
+
+
+@_parsed_once
+def address_from(text: str) -> IPAddress:
+    """The address that a text stands for; ValueError where it stands for none."""
+    return ipaddress.ip_address(text)
+
+
+def ends(network: IPNetwork) -> tuple[int, int]:
+    """First and last address of a subnet, as integers."""
+    first = int(network.network_address)
+    return first, first + (1 << (network.max_prefixlen - network.prefixlen)) - 1
+
+
 def usable(network: IPNetwork) -> tuple[int, int]:
     """First and last address that a station may have.
 
     IPv4 loses the network and the broadcast address, but not in a /31 (RFC 3021) or /32; IPv6 the subnet-router
     anycast address (RFC 4291, 2.6.1), but not in a /127 (RFC 6164) or /128.
     """
-    first, last = int(network.network_address), int(network.broadcast_address)
-    if network.num_addresses <= 2:
+    first, last = ends(network)
+    if last - first < 2:
         return first, last
     return first + 1, last - 1 if network.version == 4 else last
 
 
 def default_gateway(network: IPNetwork) -> IPAddress | None:
     """The first usable address; none where the subnet is too small to spare one."""
-    if network.num_addresses <= 2:
+    if network.max_prefixlen - network.prefixlen < 2:
         return None
     return network.network_address + 1
 
 
-_UNUSABLE: dict[int, dict[IPNetwork, str]] = {
-    4: {
-        ipaddress.IPv4Network("240.0.0.0/4"): "reserved",
-        ipaddress.IPv4Network("127.0.0.0/8"): "loopback",
-        ipaddress.IPv4Network("169.254.0.0/16"): "link-local",
-        ipaddress.IPv4Network("224.0.0.0/4"): "multicast",
-        ipaddress.IPv4Network("0.0.0.0/8"): "unspecified",
-    },
-    6: {
-        ipaddress.IPv6Network("::ffff:0:0/96"): "IPv4-mapped",
-        ipaddress.IPv6Network("ff00::/8"): "multicast",
-        ipaddress.IPv6Network("fe80::/10"): "link-local",
-        ipaddress.IPv6Network("::1/128"): "loopback",
-    },
+_UNUSABLE: dict[int, tuple[tuple[IPNetwork, str], ...]] = {
+    4: (
+        (ipaddress.IPv4Network("240.0.0.0/4"), "reserved"),
+        (ipaddress.IPv4Network("127.0.0.0/8"), "loopback"),
+        (ipaddress.IPv4Network("169.254.0.0/16"), "link-local"),
+        (ipaddress.IPv4Network("224.0.0.0/4"), "multicast"),
+        (ipaddress.IPv4Network("0.0.0.0/8"), "unspecified"),
+    ),
+    6: (
+        (ipaddress.IPv6Network("::ffff:0:0/96"), "IPv4-mapped"),
+        (ipaddress.IPv6Network("ff00::/8"), "multicast"),
+        (ipaddress.IPv6Network("fe80::/10"), "link-local"),
+        (ipaddress.IPv6Network("::1/128"), "loopback"),
+        (ipaddress.IPv6Network("::/128"), "unspecified"),
+    ),
+}
+_UNUSABLE_ENDS = {
+    family: [(*ends(block), block, words) for block, words in blocks] for family, blocks in _UNUSABLE.items()
 }
 
 
@@ -112,26 +141,32 @@ def parse_subnet(text: str) -> tuple[IPNetwork, bool]:
         raise ValueError(f"{shown(text)} has a zone id; a subnet has none")
     if "/" not in text:
         raise ValueError(f"{shown(text)} has no prefix length; write it as 192.168.20.0/24")
+    had_host_bits = False
     try:
-        interface = ipaddress.ip_interface(text)
+        network = subnet_from(text)
     except ValueError:
-        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 subnet") from None
-    network = interface.network
+        network, had_host_bits = _without_host_bits(text), True
     reason = _unusable(network)
     if reason:
         raise ValueError(f"{shown(text)} cannot be used: {reason}")
-    return network, interface.ip != network.network_address
+    return network, had_host_bits
+
+
+def _without_host_bits(text: str) -> IPNetwork:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 subnet") from None
 
 
 def _unusable(network: IPNetwork) -> str | None:
     if network.prefixlen == 0:
         return "it covers all addresses"
-    kinds = ("multicast", "loopback", "link_local", "unspecified")
-    special = next((kind for kind in kinds if getattr(network, f"is_{kind}")), None)
-    if special:
-        return f"these are {special.replace('_', '-')} addresses"
-    for block, words in _UNUSABLE[network.version].items():
-        if network.overlaps(block):
+    first, last = ends(network)
+    for lowest, highest, block, words in _UNUSABLE_ENDS[network.version]:
+        if lowest <= first and last <= highest:
+            return f"these are {words} addresses"
+        if lowest <= last and first <= highest:
             return f"it holds {words} addresses ({block})"
     return None
 
@@ -139,7 +174,7 @@ def _unusable(network: IPNetwork) -> str | None:
 def parse_address(text: str, family: int | None = None) -> IPAddress:
     """A plain address, of one family if asked; refuses prefix lengths and zone ids."""
     try:
-        address = ipaddress.ip_address(text)
+        address = address_from(text)
     except ValueError:
         raise ValueError(f"{shown(text)} is not an IP address") from None
     if "%" in text:
@@ -188,7 +223,7 @@ def unusable_in(subnet: IPNetwork, address: IPAddress) -> str | None:
 def first_free_block(pools: Iterable[Pool], used: Iterable[IPNetwork]) -> IPNetwork | None:
     """The first block of the pools that overlaps nothing in ``used`` (networks of either family). Steps over what is
     used, not over blocks: a pool may have more of them than can be tried."""
-    spans = [(net.version, int(net.network_address), int(net.broadcast_address)) for net in used]
+    spans = [(net.version, *ends(net)) for net in used]
     for base, prefixlen in pools:
         size = 1 << (base.max_prefixlen - prefixlen)
         first = int(base.network_address)

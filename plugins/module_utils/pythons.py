@@ -26,9 +26,8 @@ sys.exit(sys.version_info < (3, 9) or not (find_spec("pyroute2") and find_spec("
 
 def moved() -> bool:
     """Whether this is the second start, under the Python that was found."""
-    from ansible.module_utils.common.respawn import has_respawned
-
-    return bool(has_respawned())
+    # As Ansible's has_respawned has it; to import that takes longer than a small run.
+    return hasattr(sys.modules["__main__"], "_respawned")
 
 
 def move() -> None:

@@ -396,9 +396,8 @@ def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetw
     if text is None:
         return None
     ip_range, _had_host_bits = _of_option("ip_range", lambda: addressing.parse_subnet(text))
-    first, last = int(ip_range.network_address), int(ip_range.broadcast_address)
-    inside = int(network.network_address) <= first and last <= int(network.broadcast_address)
-    if ip_range.version != network.version or not inside:
+    (first, last), (lowest, highest) = addressing.ends(ip_range), addressing.ends(network)
+    if ip_range.version != network.version or not (lowest <= first and last <= highest):
         raise ValueError(f"ip_range {ip_range} is not inside subnet {network}")
     return ip_range
 

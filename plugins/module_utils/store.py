@@ -16,7 +16,6 @@ import contextlib
 import errno
 import fcntl
 import heapq
-import ipaddress
 import json
 import os
 import shutil
@@ -29,7 +28,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, address_of
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
+    IPAddress,
+    Subnet,
+    address_of,
+    address_from,
+    subnet_from,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.errors import OtherVersion, StoreError
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_HISTORY_DAYS,
@@ -837,10 +842,10 @@ def _endpoint(row: Sequence[Any]) -> Endpoint:
 def _network(name: str, body: dict[str, Any]) -> Network:
     subnets = tuple(
         Subnet(
-            network=ipaddress.ip_network(subnet["subnet"]),
-            gateway=None if subnet["gateway"] is None else ipaddress.ip_address(subnet["gateway"]),
-            ip_range=None if subnet["ip_range"] is None else ipaddress.ip_network(subnet["ip_range"]),
-            auxiliary=tuple((key, ipaddress.ip_address(value)) for key, value in subnet["auxiliary"]),
+            network=subnet_from(subnet["subnet"]),
+            gateway=None if subnet["gateway"] is None else address_from(subnet["gateway"]),
+            ip_range=None if subnet["ip_range"] is None else subnet_from(subnet["ip_range"]),
+            auxiliary=tuple((key, address_from(value)) for key, value in subnet["auxiliary"]),
             from_pool=subnet["from_pool"],
         )
         for subnet in body.pop("subnets")
@@ -848,7 +853,7 @@ def _network(name: str, body: dict[str, Any]) -> Network:
     # A store of before has neither.
     announce = Announcing(*body.pop("announce", ()))
     routes = tuple(
-        HostRoute(ipaddress.ip_network(subnet), ipaddress.ip_address(via)) for subnet, via in body.pop("routes", ())
+        HostRoute(subnet_from(subnet), address_from(via)) for subnet, via in body.pop("routes", ())
     )
     return Network(name=name, subnets=subnets, announce=announce, routes=routes, **body)
 
