@@ -97,6 +97,7 @@ def test_why_no_station_may_have_an_address(subnet, address, reason):
         ("2001:db8:abc8::/64", "2001:db8:abc8::/64", False),
         ("2001:db8:abc8::1/64", "2001:db8:abc8::/64", True),
         ("192.168.1.0/255.255.255.0", "192.168.1.0/24", False),
+        ("192.168.1.9/255.255.255.0", "192.168.1.0/24", True),
     ],
 )
 def test_host_bits_are_cleared_and_told(text, network, had_host_bits):
@@ -112,7 +113,9 @@ def test_host_bits_are_cleared_and_told(text, network, had_host_bits):
         ("ff02::/64", "multicast"),
         ("127.0.0.0/8", "loopback"),
         ("127.5.0.0/24", "loopback"),
-        ("::1/128", "loopback"),
+        ("::1/128", "these are loopback addresses"),
+        ("::/127", r"it holds loopback addresses \(::1/128\)"),
+        ("::/128", "these are unspecified addresses"),
         ("169.254.0.0/16", "link-local"),
         ("169.0.0.0/8", "link-local"),
         ("fe80::/64", "link-local"),

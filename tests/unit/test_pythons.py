@@ -86,6 +86,14 @@ def test_a_module_that_moved_says_so_and_moves_no_more(candidates, no_library, m
     assert module.said == {"changed": False, "interpreter": sys.executable}
 
 
+def test_whether_it_moved_is_what_ansible_says(monkeypatch):
+    from ansible.module_utils.common.respawn import has_respawned
+
+    assert (pythons.moved(), has_respawned()) == (False, False)
+    monkeypatch.setattr(sys.modules["__main__"], "_respawned", True, raising=False)
+    assert (pythons.moved(), has_respawned()) == (True, True)
+
+
 def test_one_that_need_not_move_says_nothing(monkeypatch):
     monkeypatch.setattr(run, "_check_ground", lambda: None)
     module = Module()
