@@ -35,7 +35,8 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
     # What cuts the host off has to be asked for of the very network: a word beside the list, for all of it, is not enough.
     forced = {entry["name"] for entry in params.get("networks") or [params] if entry.get("force")}
     specs = [
-        replace(item, own_force=True) if item.name in forced else item for item in spec.collect(items, spec.network_spec)
+        replace(item, own_force=True) if item.name in forced else item
+        for item in spec.collect(items, spec.network_spec)
     ]
     spec.unique(specs, lambda item: item.name, "a network of this name")
     with run.opened(module, "vlan_network") as kept:

@@ -31,8 +31,8 @@ from typing import Any
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
     IPAddress,
     Subnet,
-    address_of,
     address_from,
+    address_of,
     subnet_from,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.errors import OtherVersion, StoreError
@@ -852,9 +852,7 @@ def _network(name: str, body: dict[str, Any]) -> Network:
     )
     # A store of before has neither.
     announce = Announcing(*body.pop("announce", ()))
-    routes = tuple(
-        HostRoute(subnet_from(subnet), address_from(via)) for subnet, via in body.pop("routes", ())
-    )
+    routes = tuple(HostRoute(subnet_from(subnet), address_from(via)) for subnet, via in body.pop("routes", ()))
     return Network(name=name, subnets=subnets, announce=announce, routes=routes, **body)
 
 
