@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import hosts, lifelines, netlink
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, address_of
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, Subnet, address_of
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Address, Link, Route
@@ -437,9 +437,8 @@ def _changing_subnets(seen: Observed, specs: Iterable[NetworkSpec]) -> set[str]:
     changing = set()
     for spec in specs:
         network = seen.networks[spec.name]
-        kept = {subnet for subnet in network.subnets if not subnet.from_pool}
         if (
-            (spec.subnets is not None and set(spec.subnets) != kept)
+            (spec.subnets is not None and not _same_subnets(spec.subnets, network))
             or spec.parent not in (None, network.asked_parent)
             or spec.internal not in (None, network.internal)
             or spec.enable_ipv4 not in (None, network.enable_ipv4)
@@ -447,6 +446,11 @@ def _changing_subnets(seen: Observed, specs: Iterable[NetworkSpec]) -> set[str]:
         ):
             changing.add(spec.name)
     return changing
+
+
+def _same_subnets(subnets: tuple[Subnet, ...], network: Network) -> bool:
+    kept = tuple(subnet for subnet in network.subnets if not subnet.from_pool)
+    return subnets == kept or set(subnets) == set(kept)
 
 
 def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[Span]:

@@ -7,9 +7,9 @@ What follows for the endpoints of changed networks is planned by plan_endpoints,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
@@ -30,6 +30,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     WAIT,
     Action,
     Allocation,
+    Endpoint,
     HostRoute,
     HostSetting,
     Network,
@@ -75,9 +76,14 @@ class Change:
 
 @dataclass
 class _Work:
+    """``endpoints``, ``held`` (what of their addresses was looked for) are by network; ``altered`` are parents on which all
+    networks are touched."""
+
     seen: Observed
     networks: dict[str, Network]
     parents: dict[str, Parent]
+    endpoints: Mapping[str, Sequence[Endpoint]]
+    held: Mapping[str, Sequence[Allocation]]
     items: dict[str, str] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     before: list[StoreStep] = field(default_factory=list)
@@ -85,6 +91,7 @@ class _Work:
     after: list[StoreStep] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
+    altered: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
     to_come: set[str] = field(default_factory=set)
     refused: list[tuple[int, str]] = field(default_factory=list)
@@ -111,7 +118,14 @@ def plan(
     :param purge: networks that are not in ``specs`` are to go; with ``force`` also those that are in use
     :raises Refused: if anything asked for cannot be; it names every such item
     """
-    work = _Work(seen, dict(seen.networks), dict(seen.parents), settings=settings)
+    work = _Work(
+        seen,
+        dict(seen.networks),
+        dict(seen.parents),
+        endpoints=_by(lambda row: row.network, seen.endpoints.values()),
+        held=_by(lambda row: row.network, seen.allocations),
+        settings=settings,
+    )
     _keep_settings(work)
     work.order = {spec.name: position for position, spec in enumerate(specs)}
     work.asked = tuple(subnet.network for spec in specs for subnet in spec.subnets or ())
@@ -124,12 +138,11 @@ def plan(
     for spec in present:
         if spec.name in work.items:
             _attempt(work, _ensure_parent, spec)
-    beside: dict[str, list[Network]] = {}
-    for network in work.networks.values():
-        beside.setdefault(network.parent, []).append(network)
+    beside = _by(lambda network: network.parent, work.networks.values())
+    held = _by(lambda row: row.segment, seen.allocations)
     for spec in present:
         if spec.name in work.items:
-            _attempt(work, _check_company, spec, beside)
+            _attempt(work, _check_company, spec, beside, held)
     _route_all(work, [spec for spec in present if spec.name in work.items])
     for spec in present:
         if spec.name in work.items:
@@ -146,6 +159,17 @@ def plan(
         frozenset(work.removed),
         frozenset(work.to_come),
     )
+
+
+Item = TypeVar("Item")
+
+
+def _by(key: Callable[[Item], str], items: Iterable[Item]) -> dict[str, list[Item]]:
+    """The items by what ``key`` says of them."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def as_specs(networks: Iterable[Network]) -> list[NetworkSpec]:
@@ -189,14 +213,14 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
     network = work.networks.get(spec.name)
     if network is None:
         return
-    names = sorted(row.name for row in work.seen.endpoints.values() if row.network == spec.name)
+    names = sorted(row.name for row in work.endpoints.get(spec.name, ()))
     if names and not spec.force:
         raise ValueError(
             f"network '{spec.name}' still has {_counted(names, 'endpoint')}; remove them first, or set force to true "
             "to remove them with it"
         )
     if not names and work.seen.counts.get(spec.name) and not spec.force:
-        owners = sorted(row.owner for row in work.seen.allocations if row.network == spec.name and not row.cooling)
+        owners = sorted(row.owner for row in work.held.get(spec.name, ()) if not row.cooling)
         raise ValueError(
             f"addresses of network '{spec.name}' are still held by {_counted(owners, 'owner')}; release them first, or "
             "set force to true to release them with it"
@@ -207,8 +231,8 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
     # Known until all is gone: if the kernel does not let its parent go, the next run has to find it.
     work.after.append(Drop(network, WHOLE_RUN))
     # What an endpoint holds goes with the endpoint; what is held for one that is not there goes here.
-    for row in work.seen.allocations:
-        if row.network != spec.name or _in_use(work, row):
+    for row in work.held.get(spec.name, ()):
+        if _in_use(work, row):
             continue
         work.after.append(Drop(row, WHOLE_RUN))
         if not row.cooling:
@@ -247,6 +271,10 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
     )
     internal = spec.internal if spec.internal is not None else bool(old and old.internal)
     asked_parent = spec.parent or (old.asked_parent if old else None)
+    enabled = {
+        4: spec.enable_ipv4 if spec.enable_ipv4 is not None else (old.enable_ipv4 if old else True),
+        6: _enable_ipv6(spec, old),
+    }
     network = Network(
         name=spec.name,
         driver_name=driver.name,
@@ -255,9 +283,9 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         mode=mode,
         flag=flag,
         internal=internal,
-        enable_ipv4=spec.enable_ipv4 if spec.enable_ipv4 is not None else (old.enable_ipv4 if old else True),
-        enable_ipv6=_enable_ipv6(spec, old),
-        subnets=(),
+        enable_ipv4=enabled[4],
+        enable_ipv6=enabled[6],
+        subnets=_subnets(work, spec, old, enabled),
         mtu=(spec.mtu or None) if spec.mtu is not None else (old.mtu if old else None),
         labels=spec.labels if spec.labels is not None else (old.labels if old else {}),
         vlan_protocol=spec.vlan_protocol or _kept_protocol(work, old, asked_parent),
@@ -273,7 +301,6 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
     work.networks[spec.name] = network
     work.items[spec.name] = spec.item
-    work.networks[spec.name] = replace(network, subnets=_subnets(work, spec, old, network))
 
 
 def _kept_routes(old: Network | None) -> tuple[HostRoute, ...]:
@@ -305,9 +332,8 @@ def _enable_ipv6(spec: NetworkSpec, old: Network | None) -> bool:
     return old.enable_ipv6 if old else False
 
 
-def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, network: Network) -> tuple[Subnet, ...]:
+def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, enabled: Mapping[int, bool]) -> tuple[Subnet, ...]:
     """Those given, else those there were; and from the default pools what a family that is enabled lacks."""
-    enabled = {4: network.enable_ipv4, 6: network.enable_ipv6}
     kept = old.subnets if old else ()
     chosen = list(spec.subnets) if spec.subnets is not None else [s for s in kept if not s.from_pool]
     chosen = [subnet for subnet in chosen if enabled[subnet.family]]
@@ -315,12 +341,13 @@ def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, network: Netwo
         if not enabled[family] or any(subnet.family == family for subnet in chosen):
             continue
         before = [subnet for subnet in kept if subnet.from_pool and subnet.family == family]
-        chosen += before or [_pool_subnet(work, family, chosen)]
+        chosen += before or [_pool_subnet(work, spec.name, family, chosen)]
     return tuple(chosen)
 
 
-def _pool_subnet(work: _Work, family: int, chosen: Sequence[Subnet]) -> Subnet:
-    used: list[IPNetwork] = [subnet.network for network in work.networks.values() for subnet in network.subnets]
+def _pool_subnet(work: _Work, name: str, family: int, chosen: Sequence[Subnet]) -> Subnet:
+    others = (network for network in work.networks.values() if network.name != name)
+    used: list[IPNetwork] = [subnet.network for network in others for subnet in network.subnets]
     used += [subnet.network for subnet in chosen]
     used += work.asked
     used += work.seen.elsewhere
@@ -440,7 +467,7 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
         )
     )
     work.actions.append(Action(verb, "parent", row.name))
-    _touch_all_on(work, row.name)
+    work.altered.add(row.name)
 
 
 def _renamed(work: _Work, made: Parent) -> Link | None:
@@ -455,7 +482,7 @@ def _name_again(work: _Work, spec: NetworkSpec, link: Link, made: Parent) -> Non
     up = True if base is None or base.up else None
     work.kernel.append(ChangeParent(spec.item, link.name, up=up, new_name=made.name))
     work.actions.append(Action("repair", "parent", made.name, {"name": {"before": link.name, "after": made.name}}))
-    _touch_all_on(work, made.name)
+    work.altered.add(made.name)
 
 
 def _can_come_back(work: _Work, made: Parent) -> bool:
@@ -478,14 +505,14 @@ def _bring_back(work: _Work, spec: NetworkSpec, network: Network, made: Parent) 
     work.actions.append(
         Action("repair", "parent", made.name, {"namespace": {"before": str(place), "after": str(HOST)}})
     )
-    _touch_all_on(work, made.name)
+    work.altered.add(made.name)
 
 
 def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
     """A parent of ours that was altered is put right; one that is another link by now is made anew."""
     link = work.seen.host.links[made.name]
     base = work.seen.host.links.get(made.base) if made.base else None
-    if made.base:
+    if made.base and made.protocol != network.vlan_protocol:
         made = replace(made, protocol=network.vlan_protocol)
     if made.base and parents.vlan_of(link) != (base and base.index, made.vlan_id, made.protocol):
         lost = parents.lost_with(work.seen, made.name)
@@ -512,11 +539,7 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
             )
         )
         work.actions.append(Action("repair", "parent", made.name, changes))
-        _touch_all_on(work, made.name)
-
-
-def _touch_all_on(work: _Work, parent: str) -> None:
-    work.touched |= {name for name, network in work.networks.items() if network.parent == parent}
+        work.altered.add(made.name)
 
 
 def _warn_if_down(work: _Work, spec: NetworkSpec, network: Network) -> None:
@@ -534,15 +557,16 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
     before |= {parent.base for name, parent in work.seen.parents.items() if name in before and parent.base}
     used = {network.parent for network in work.networks.values()}
     bases = {parent.base for name, parent in work.parents.items() if name in used}
+    idle = sorted((work.parents.keys() & before) - used - bases)
+    if not idle:
+        return
     users: dict[str | None, set[str]] = {}
     for network in work.seen.networks.values():
         for place in (network.parent, _base_of(work, network.parent)):
             users.setdefault(place, set()).add(network.name)
     by_name = {spec.name: spec for spec in specs}
-    for name, row in sorted(work.parents.items()):
-        if name not in before or name in used or name in bases:
-            continue
-        del work.parents[name]
+    for name in idle:
+        row = work.parents.pop(name)
         link = work.seen.host.links.get(name)
         work.after.append(Drop(row, WHOLE_RUN))
         if name not in work.seen.moved and (link is None or link.alias != parent_mark(name)):
@@ -629,8 +653,14 @@ def _carrier_that_is_down(work: _Work, network: Network) -> Link | None:
 # --- what may stand beside what -------------------------------------------------------------------------------
 
 
-def _check_company(work: _Work, spec: NetworkSpec, beside: Mapping[str, Sequence[Network]]) -> None:
-    """The rules that need the other networks (``beside``: by parent), the links that are not ours, and the host."""
+def _check_company(
+    work: _Work,
+    spec: NetworkSpec,
+    beside: Mapping[str, Sequence[Network]],
+    held: Mapping[str, Sequence[Allocation]],
+) -> None:
+    """The rules that need the other networks and allocations (``beside`` and ``held``, by parent), the links that are not
+    ours, and the host."""
     network = work.networks[spec.name]
     for other in beside[network.parent]:
         if other.name != network.name:
@@ -648,7 +678,8 @@ def _check_company(work: _Work, spec: NetworkSpec, beside: Mapping[str, Sequence
             raise ValueError(child)
     if network.routed:
         _check_routed(work, spec, network)
-    _check_addresses(work, network)
+    if network.parent in held:
+        _check_addresses(network, held[network.parent])
 
 
 def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
@@ -741,15 +772,15 @@ def _listed(network: Network, family: int) -> str:
     return ", ".join(str(subnet.network) for subnet in network.subnets if subnet.family == family)
 
 
-def _check_addresses(work: _Work, network: Network) -> None:
+def _check_addresses(network: Network, held: Iterable[Allocation]) -> None:
     """No gateway or auxiliary address may be one that an owner holds."""
     aside = {
         addressing.address_of(number, subnet.family): words
         for subnet in network.subnets
         for number, words in subnet.reserved().items()
     }
-    for row in work.seen.allocations:
-        if row.segment == network.parent and row.last is None and not row.cooling and row.address in aside:
+    for row in held:
+        if row.last is None and not row.cooling and row.address in aside:
             raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
 
 
@@ -775,9 +806,7 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
         return
     work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
     work.touched.add(spec.name)
-    for row in work.seen.allocations:
-        if row.network != spec.name:
-            continue
+    for row in work.held.get(spec.name, ()):
         if not _in_use(work, row) and not _fits(row, new):
             work.after.append(Drop(row))
             if not row.cooling:
@@ -788,17 +817,17 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
 
 def _known(work: _Work, name: str) -> Network | None:
     old = work.seen.networks.get(name)
-    return replace(old, pending=False) if old else None
+    return replace(old, pending=False) if old and old.pending else old
 
 
 def _write_changed(work: _Work) -> None:
     """Networks whose endpoints have to be put right are marked until that is done: of a run that is broken off the next one
     could not tell, since the network is by then as it should be."""
-    with_endpoints = {row.network for row in work.seen.endpoints.values()}
+    work.touched |= {name for name, network in work.networks.items() if network.parent in work.altered}
     work.touched |= {name for name, network in work.seen.networks.items() if network.pending and name in work.networks}
     for name in sorted(work.touched & set(work.seen.networks)):
         network = work.networks[name] = replace(work.networks[name], pending=False)
-        if name in with_endpoints or name in work.unrouted:
+        if name in work.endpoints or name in work.unrouted:
             # A route is known until it is gone, or nobody could tell whose it is.
             known = dict.fromkeys((*network.routes, *work.seen.networks[name].routes))
             work.before.append(Put(replace(network, pending=True, routes=tuple(known))))
@@ -815,9 +844,9 @@ def _fits(row: Allocation, network: Network) -> bool:
 
 def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
     """Why the endpoints would have to be made anew, or lose their addresses; None where nothing would be lost."""
-    names = sorted(row.name for row in work.seen.endpoints.values() if row.network == old.name)
-    for row in work.seen.allocations:
-        if row.network == old.name and not row.cooling and not _fits(row, new):
+    names = sorted(row.name for row in work.endpoints.get(old.name, ()))
+    for row in work.held.get(old.name, ()):
+        if not row.cooling and not _fits(row, new):
             return f"ipam_config of network '{old.name}' would lose the subnet of {row.text}, which is {row.standing}"
     if not names:
         return None

@@ -51,8 +51,10 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
             change.plan.warnings,
         )
         before = {name: result.network(item, seen.host, seen.parents) for name, item in seen.networks.items()}
-        host = _foreseen(seen, change.plan)
-        after = {name: result.network(item, host, change.parents) for name, item in change.networks.items()}
+        after = before
+        if plan.writes:
+            host = _foreseen(seen, change.plan)
+            after = {name: result.network(item, host, change.parents) for name, item in change.networks.items()}
         final = after
         if not module.check_mode:
             apply(plan, kept, seen.host.boot_id, spaces)
@@ -103,7 +105,8 @@ def _endpoints_of(
     kept: Store, seen: Observed, change: plan_networks.Change, forced: Iterable[str]
 ) -> tuple[Plan, Mapping[Target, Space | None], Observed]:
     """What follows for the endpoints of networks that change or go, and the namespaces that they are in."""
-    rows = [row for row in seen.endpoints.values() if row.network in change.touched | change.removed]
+    concerned = change.touched | change.removed
+    rows = [row for row in seen.endpoints.values() if row.network in concerned]
     if not rows and not observe.left_behind(kept, seen):
         return Plan(), {}, seen
     # Seldom needed, and takes its time.
