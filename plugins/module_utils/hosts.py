@@ -86,13 +86,18 @@ def block_of(lines: Iterable[str]) -> str:
     return f"{_BEGIN}\n{body}{_END}\n" if body else ""
 
 
-@lru_cache(maxsize=16)
+# The files of a thousand endpoints are alike, and long.
+_found_once = lru_cache(maxsize=16)
+
+
+@_found_once
 def block_in(text: str) -> str:
     """The block that a text has, as ``block_of`` makes it; anything else if it is not whole or there are several."""
     found = [match[0].replace(_JOINED, _BEGIN) for match in _BLOCK.finditer(text)]
     return "".join(found)
 
 
+@_found_once
 def without_block(text: str) -> str:
     return _BLOCK.sub("", text)
 
