@@ -138,7 +138,6 @@ class Observed:
     host: Host
     allocations: tuple[Allocation, ...] = ()
     free: Mapping[Place, list[tuple[int, int]]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
     spaces: Mapping[Target, Space | None] = field(default_factory=dict)
     unreachable: Mapping[Target, str] = field(default_factory=dict)
     former: Mapping[Key, Target] = field(default_factory=dict)
@@ -188,9 +187,8 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
     return replace(
         seen,
         children=_children(seen) if fresh or leaving or changing else None,
-        counts={name: store.count(name) for name in leaving},
         allocations=_merged(
-            *(store.allocations(network=name) for name in leaving | _changing_subnets(seen, known)),
+            store.of_networks(leaving | _changing_subnets(seen, known)),
             store.holders(_set_aside(seen, specs)),
         ),
         elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),

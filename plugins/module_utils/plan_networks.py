@@ -219,8 +219,8 @@ def _leave(work: _Work, spec: NetworkSpec) -> None:
             f"network '{spec.name}' still has {_counted(names, 'endpoint')}; remove them first, or set force to true "
             "to remove them with it"
         )
-    if not names and work.seen.counts.get(spec.name) and not spec.force:
-        owners = sorted(row.owner for row in work.held.get(spec.name, ()) if not row.cooling)
+    owners = sorted(row.owner for row in work.held.get(spec.name, ()) if not row.cooling)
+    if owners and not names and not spec.force:
         raise ValueError(
             f"addresses of network '{spec.name}' are still held by {_counted(owners, 'owner')}; release them first, or "
             "set force to true to release them with it"

@@ -212,6 +212,7 @@ def verify(expected: Mapping[Any, Result], found: Mapping[Any, Result], kind: st
     wrong = [
         f"{kind} {name}: {field} is {found.get(name, {}).get(field)!r} after the change, and should be {value!r}"
         for name, item in expected.items()
+        if item != found.get(name)
         for field, value in item.items()
         if value is not None and found.get(name, {}).get(field) != value
     ]

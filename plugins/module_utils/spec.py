@@ -172,8 +172,10 @@ def items_of(
             [f"'{stray[0]}' stands beside '{plural}': give one item by its own options, or all of them in '{plural}'"]
         )
     items = []
+    beside = {name: params[name] for name in shared if params.get(name) is not None}
     for index, entry in enumerate(params[plural]):
-        options = {**entry, **{name: params[name] for name in shared if entry.get(name) is None}}
+        more = {name: value for name, value in beside.items() if entry.get(name) is None}
+        options = {**entry, **more} if more else entry
         label = str(entry.get(key))
         items.append((f"{plural}[{index}] ({label if _NAME.fullmatch(label) else shown(label)})", options))
     return items
@@ -214,7 +216,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
     name = _named(options["name"], "network name")
     if name == NONE:
         raise ValueError("the network name 'none' is taken by the network that has no links; choose another")
-    if options["state"] == ABSENT:
+    if options.get("state") == ABSENT:
         return NetworkSpec(item, name, ABSENT, force=bool(options.get("force")))
     driver, settings = _driver_settings(options)
     parent = options.get("parent")
@@ -462,7 +464,7 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
     if network == NONE:
         _check_none(options)
     force = bool(options.get("force"))
-    if options["state"] == ABSENT:
+    if options.get("state") == ABSENT:
         return EndpointSpec(item, network, name, ABSENT, keep=bool(options.get("keep")), force=force)
     return EndpointSpec(
         item=item,
@@ -629,7 +631,7 @@ def address_spec(item: str, options: dict[str, Any]) -> AddressSpec:
         network=_network_of(options),
         owner=owner,
         family=family or (address.version if address else 4),
-        state=ABSENT if options["state"] == ABSENT else PRESENT,
+        state=ABSENT if options.get("state") == ABSENT else PRESENT,
         address=address,
         last=last,
         description=None if description is None else _printable(description, "description", 1000, empty=True),

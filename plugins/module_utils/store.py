@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
@@ -195,6 +196,15 @@ class Store:
             )
         ]
 
+    def of_networks(self, networks: Iterable[str]) -> list[Allocation]:
+        """All that these networks hold, by network and address."""
+        rows = self._sql.execute(
+            f"SELECT {_COLUMNS} FROM json_each(:networks) CROSS JOIN allocations ON network = json_each.value AND {_COUNTS}"
+            " ORDER BY network, family, first",
+            {"networks": json.dumps(list(networks)), "now": self.now},
+        )
+        return [_allocation(row) for row in rows]
+
     def of_endpoints(self, networks: Iterable[str]) -> list[Allocation]:
         """What all endpoints of these networks hold."""
         query = f"SELECT {_COLUMNS} FROM allocations WHERE network = :network AND kind = :kind AND {_COUNTS}"
@@ -206,26 +216,22 @@ class Store:
 
     def holders(self, spans: Iterable[Span]) -> list[Allocation]:
         """The allocations that hold any address of the spans."""
+        places = [(segment, first.version, first.packed, last.packed) for segment, first, last in spans]
         found: dict[tuple[str, IPAddress], Allocation] = {}
-        for segment, first, last in spans:
-            place = {"segment": segment, "family": first.version, "first": first.packed, "now": self.now}
-            at = "segment = :segment AND family = :family"
-            before = f"SELECT * FROM allocations WHERE {at} AND first <= :first ORDER BY first DESC LIMIT 1"
-            rows = list(
-                self._sql.execute(f"SELECT {_COLUMNS} FROM ({before}) WHERE last >= :first AND {_COUNTS}", place)
+        for start in range(0, len(places), _SPANS_AT_ONCE):
+            some = places[start : start + _SPANS_AT_ONCE]
+            # From the last one that begins at or before the span, which may reach into it.
+            before = (
+                "SELECT max(first) FROM allocations AS b WHERE b.segment = at AND b.family = version AND b.first <= low"
             )
-            if int(last) > int(first):
-                within = f"{at} AND first > :first AND first <= :last AND {_COUNTS}"
-                rows += self._sql.execute(
-                    f"SELECT {_COLUMNS} FROM allocations WHERE {within}", {**place, "last": last.packed}
-                )
+            rows = self._sql.execute(
+                f"WITH spans (at, version, low, high) AS (VALUES {', '.join(['(?, ?, ?, ?)'] * len(some))})"
+                f" SELECT {_COLUMNS} FROM spans CROSS JOIN allocations ON segment = at AND family = version"
+                f" AND first BETWEEN ifnull(({before}), low) AND high AND last >= low AND {_COUNTS.replace(':now', '?')}",
+                (*chain.from_iterable(some), self.now),
+            )
             found.update(((row[0], row[4]), row) for row in map(_allocation, rows))
         return list(found.values())
-
-    def count(self, network: str) -> int:
-        """How many allocations a network has."""
-        query = f"SELECT count(*) FROM allocations WHERE network = :network AND NOT cooling AND {_COUNTS}"
-        return int(self._sql.execute(query, {"network": network, "now": self.now}).fetchone()[0])
 
     def history(
         self, network: str | None = None, owner: str | None = None, address: IPAddress | None = None
@@ -324,7 +330,8 @@ class Store:
 
     def _put(self, row: Any) -> bool:
         """Whether it was not there before (told of allocations only)."""
-        table, values = _ROWS[type(row)](row)
+        table, values_of = _ROWS[type(row)]
+        values = values_of(row)
         if isinstance(row, Allocation):
             return self._put_allocation(row, values)
         self._sql.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
@@ -352,13 +359,13 @@ class Store:
                 self._sql.execute(
                     "DELETE FROM allocations WHERE segment = ? AND family = ? AND first = ? AND last = ? AND network = ?"
                     " AND kind = ? AND owner = ?",
-                    _allocation_row(row)[1][:7],
+                    _allocation_row(row)[:7],
                 ).rowcount
             )
         if isinstance(row, Endpoint):
             self._sql.execute("DELETE FROM endpoints WHERE network = ? AND name = ?", row.key)
         else:
-            self._sql.execute(f"DELETE FROM {_ROWS[type(row)](row)[0]} WHERE name = ?", (row.name,))
+            self._sql.execute(f"DELETE FROM {_ROWS[type(row)][0]} WHERE name = ?", (row.name,))
         return False
 
     def _forget_what_expired(self) -> None:
@@ -382,7 +389,7 @@ class Store:
     def _add_history(self, lines: Iterable[Held]) -> None:
         self._sql.executemany(
             "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_ROWS[Held](line)[1] for line in lines],
+            [_past_row(line) for line in lines],
         )
 
     def _change_held(self, gone: Iterable[Allocation], came: Iterable[Allocation]) -> None:
@@ -809,6 +816,7 @@ _ENDPOINT_COLUMNS = (
 )
 # An allocation counts until it expires.
 _COUNTS = "(expires IS NULL OR expires > :now)"
+_SPANS_AT_ONCE = 200  # of four values each; SQLite before 3.32 takes 999
 
 
 def _blob(number: int, family: int) -> bytes:
@@ -856,7 +864,7 @@ def _network(name: str, body: dict[str, Any]) -> Network:
     return Network(name=name, subnets=subnets, announce=announce, routes=routes, **body)
 
 
-def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
+def _network_row(network: Network) -> tuple[Any, ...]:
     body = {
         "driver_name": network.driver_name,
         "parent": network.parent,
@@ -886,24 +894,29 @@ def _network_row(network: Network) -> tuple[str, tuple[Any, ...]]:
         **({"routes": [[str(route.subnet), str(route.via)] for route in network.routes]} if network.routes else {}),
         **({"pending": True} if network.pending else {}),
     }
-    return "networks", (network.name, json.dumps(body))
+    return network.name, json.dumps(body)
 
 
-def _allocation_row(row: Allocation) -> tuple[str, tuple[Any, ...]]:
+def _allocation_row(row: Allocation) -> tuple[Any, ...]:
     address, last = row.address, row.last or row.address
     place = (row.segment, address.version, address.packed, last.packed, row.network, row.kind, row.owner)
-    return "allocations", (*place, row.description, row.since, row.expires, row.cooling)
+    return (*place, row.description, row.since, row.expires, row.cooling)
 
 
-_ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
-    HostSetting: lambda row: ("settings", (row.name, json.dumps(row.value))),
-    Network: _network_row,
-    Parent: lambda row: ("parents", (row.name, row.base, row.vlan_id, row.protocol)),
-    MadeFile: lambda row: ("made_files", (row.name, row.digest)),
-    MadeNamespace: lambda row: ("namespaces", (row.name, row.cookie, row.boot_id)),
-    Endpoint: lambda row: (
+def _past_row(line: Held) -> tuple[Any, ...]:
+    return (*_allocation_row(line.row)[:9], line.until)
+
+
+# The table of each kind of row, and the values there.
+_ROWS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
+    HostSetting: ("settings", lambda row: (row.name, json.dumps(row.value))),
+    Network: ("networks", _network_row),
+    Parent: ("parents", lambda row: (row.name, row.base, row.vlan_id, row.protocol)),
+    MadeFile: ("made_files", lambda row: (row.name, row.digest)),
+    MadeNamespace: ("namespaces", lambda row: (row.name, row.cookie, row.boot_id)),
+    Endpoint: (
         "endpoints",
-        (
+        lambda row: (
             row.network,
             row.name,
             row.target.kind,
@@ -920,8 +933,8 @@ _ROWS: dict[type, Callable[[Any], tuple[str, tuple[Any, ...]]]] = {
             row.hosts_path,
         ),
     ),
-    Allocation: _allocation_row,
-    Held: lambda line: ("history", (*_allocation_row(line.row)[1][:9], line.until)),
+    Allocation: ("allocations", _allocation_row),
+    Held: ("history", _past_row),
 }
 
 # Table, columns, and what makes a row of them: for salvage.

@@ -198,9 +198,6 @@ def seen(
     **fields: Any,
 ) -> Observed:
     rows = tuple(allocations)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.network] = counts.get(row.network, 0) + 1
     return Observed(
         networks={item.name: item for item in networks},
         parents={item.name: item for item in made},
@@ -209,7 +206,6 @@ def seen(
         host=on or host(),
         allocations=rows,
         free=free_of(networks, rows),
-        counts=counts,
         children={} if children is None else {index: tuple(found) for index, found in children.items()},
         **fields,
     )
