@@ -29,12 +29,12 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Endpoint,
     MadeNamespace,
     Target,
+    making_group,
     parent_mark,
     sysctl_at,
-    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Space, living, path_of, read_space
-from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL
+from ansible_collections.netops.underlay.plugins.module_utils.parents import IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL, half_made
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
     WHOLE_RUN,
@@ -66,6 +66,7 @@ _SPACES_OF_A_PROCFS = 64
 _CLEARED_WITHIN_S, _LOOK_EVERY_S = 2.0, 0.02
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
+_ANOTHER = "it is another link than a moment ago; run the task again"
 
 
 def apply(
@@ -267,7 +268,7 @@ def _is_still(link: Link | None, step: RemoveLink) -> bool:
     """Whether the link is the very one that was planned on: an index or a name alone may by now be another's."""
     if link is None or link.index != step.index:
         return False
-    return link.alias == step.mark or (not link.alias and link.name == working_name(step.mark))
+    return link.alias == step.mark or half_made(link, step.mark)
 
 
 # --- parents --------------------------------------------------------------------------------------------------
@@ -283,49 +284,64 @@ def _make_parents(run: _Run, steps: Sequence[MakeParent]) -> None:
             for step, answer in zip(steps, answers)
             if run.note(step.item, _explained(answer, step.parent.kind), f"make parent '{step.parent.name}'")
         ]
-        indexes = {link.name: link.index for link in channel.links()}
-        named: list[tuple[MakeParent, netlink.Request]] = []
+        links = {link.name: link for link in channel.links()}
+        marked: list[tuple[MakeParent, netlink.Request]] = []
         for step in made:
             mark = parent_mark(step.parent.name)
-            index = indexes.get(working_name(mark))
-            if index is None:
-                run.note(step.item, UnderlayError("it is gone again"), f"name and raise parent '{step.parent.name}'")
+            link = links.get(step.parent.name)
+            if link is None or not half_made(link, mark):
+                run.note(step.item, UnderlayError("it is gone again"), f"mark and raise parent '{step.parent.name}'")
                 continue
-            change = netlink.ChangeLink(index, name=step.parent.name, alias=mark, up=True if step.up else None)
-            named.append((step, change))
-        for (step, _change), answer in zip(named, channel.send([change for _step, change in named])):
-            run.note(step.item, answer, f"name and raise parent '{step.parent.name}'")
+            marked.append((step, netlink.ChangeLink(link.index, alias=mark, up=True if step.up else None, group=0)))
+        for (step, _change), answer in zip(marked, channel.send([change for _step, change in marked])):
+            run.note(step.item, answer, f"mark and raise parent '{step.parent.name}'")
 
 
 def _new_parent(step: MakeParent, indexes: dict[str, int]) -> netlink.CreateLink:
     parent = step.parent
-    name = working_name(parent_mark(parent.name))
+    group = making_group(parent_mark(parent.name))
     if parent.base is None:
-        return netlink.CreateLink(name, parent.kind, mtu=step.mtu)
+        return netlink.CreateLink(parent.name, parent.kind, mtu=step.mtu, group=group)
     attributes = (
         (IFLA_VLAN_ID, "=H", parent.vlan_id),
         (IFLA_VLAN_PROTOCOL, ">H", VLAN_PROTOCOLS[parent.protocol]),
     )
+    index = indexes.get(parent.base)
     return netlink.CreateLink(
-        name, parent.kind, parent_index=indexes.get(parent.base), mtu=step.mtu, attributes=attributes
+        parent.name, parent.kind, parent_index=index, mtu=step.mtu, attributes=attributes, group=group
     )
 
 
 def _change_parents(run: _Run, steps: Sequence[ChangeParent]) -> None:
     steps = [step for step in steps if step.space is None or _came_back(run, step, step.space)]
     with netlink.Channel() as channel:
-        indexes = {link.name: link.index for link in channel.links()}
+        links = {link.name: link for link in channel.links()}
+        indexes = {name: link.index for name, link in links.items()}
+        steps = [step for step in steps if step.mark is None or _is_to_be_marked(run, step, links.get(step.name))]
         renamed = [step for step in steps if step.new_name and step.new_name != step.name]
         # A link that is up keeps its name on kernels before 6.3 (net/core/dev.c, dev_change_name).
         downs = [netlink.ChangeLink(indexes.get(step.name, 0), up=False) for step in renamed]
         for step, answer in zip(renamed, channel.send(downs)):
             run.note(step.item, answer, f"set parent '{step.name}' down")
         requests = [
-            netlink.ChangeLink(indexes.get(step.name, 0), name=step.new_name, up=step.up, mtu=step.mtu)
+            netlink.ChangeLink(
+                indexes.get(step.name, 0),
+                name=step.new_name,
+                alias=step.mark,
+                up=step.up,
+                mtu=step.mtu,
+                group=0 if step.mark else None,
+            )
             for step in steps
         ]
         for step, answer in zip(steps, channel.send(requests)):
             run.note(step.item, answer, f"change parent '{step.name}'")
+
+
+def _is_to_be_marked(run: _Run, step: ChangeParent, link: Link | None) -> bool:
+    if step.mark and link and half_made(link, step.mark):
+        return True
+    return run.note(step.item, UnderlayError(_ANOTHER), f"mark parent '{step.name}'")
 
 
 def _came_back(run: _Run, step: ChangeParent, place: Target) -> bool:
@@ -386,7 +402,7 @@ def _send_routes(
 
 
 def _make_links(run: _Run, steps: Sequence[MakeLink]) -> None:
-    """All in one go from the host's side: each link appears in its namespace at once, under its working name."""
+    """All in one go from the host's side: each link appears in its namespace at once."""
     with netlink.Channel() as channel:
         indexes = {link.name: link.index for link in channel.links()}
         for start in range(0, len(steps), _OPEN_AT_ONCE):
@@ -410,13 +426,14 @@ def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], ste
             ready.append(step)
         requests = [
             netlink.CreateLink(
-                step.working_name,
+                step.name,
                 step.kind,
                 parent_index=indexes[step.parent],
                 netns_fd=descriptors[step.space],
                 mtu=step.mtu,
                 mac=step.mac_address,
                 attributes=step.attributes,
+                group=step.group,
             )
             for step in ready
         ]
@@ -430,6 +447,7 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
     """The kernel's error with what it means for the user, where that is known."""
     meaning = {
         errno.EOPNOTSUPP: f"this kernel has no driver '{kind}'; load it: modprobe {kind}",
+        errno.EEXIST: "another link has taken its name or its VLAN meanwhile; run the task again",
         errno.EBUSY: "the parent is used by a bridge, a bond or another driver; use another parent",
     }
     if error is None or error.errno not in meaning:
@@ -465,6 +483,8 @@ def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, step: SetUp) -> 
     link = channel.link(step.link)
     if link is None:
         raise UnderlayError(f"link '{step.link}' is not there (any more)")
+    if step.made and not half_made(link, step.mark or ""):
+        raise UnderlayError(_ANOTHER)
     sysctls = {
         sysctl_at(key, step.link): value for key, value in step.sysctls.items() if not has_sysctl(link, key, value)
     }
@@ -512,6 +532,7 @@ def _requests(step: SetUp, link: Link) -> list[netlink.Request]:
         mac=step.mac_address,
         kind=step.kind,
         attributes=step.attributes,
+        group=0 if step.made else None,
     )
     if change != netlink.ChangeLink(link.index):
         requests.append(change)

@@ -27,11 +27,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Parent,
     Target,
     endpoint_of_mark,
-    parent_mark,
     released,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
-from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
+from ansible_collections.netops.underlay.plugins.module_utils.parents import made_by_us, vlan_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import CheckGone, Drop, Plan, Put, StoreStep
 
 Key = tuple[str, str]
@@ -230,7 +229,7 @@ def take_back(seen: Observed, salvaged: Iterable[Any] = ()) -> Plan:
 def _parents(seen: Observed) -> Iterator[Parent]:
     names = {link.index: link.name for link in seen.host.links.values()}
     for link in seen.host.links.values():
-        if link.alias == parent_mark(link.name):
+        if made_by_us(link):
             base, vlan_id, protocol = vlan_of(link)
             name = names.get(base) if base is not None else None
             yield Parent(link.name, name, vlan_id, protocol or DEFAULT_VLAN_PROTOCOL)

@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 # linux/if_link.h, linux/if.h, linux/rtnetlink.h, linux/if_addr.h, linux/ipv6.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID = 18, 20, 26, 37
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST = 18, 20, 26, 27, 37, 52
 # A link has some 40 attributes, on which most of a run's reading time goes by: a quarter of them is needed.
 _LINK_WANTED = {
     *(_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER),
-    *(_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_LINK_NETNSID),
+    *(_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_LINK_NETNSID, _IFLA_PROP_LIST),
 }
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND = 1, 2, 4
 _IFLA_INET6_CONF, _DEVCONF_ACCEPT_RA_DEFRTR, _DEVCONF_DISABLE_IPV6 = 2, 17, 26
@@ -62,6 +62,7 @@ class Link:
     * ``carrier``: up, and the device below sees a signal. ``mac``: lower case, '' if none.
     * ``attributes``: ``IFLA_INFO_DATA`` as (number, value in bytes), read by ``attribute``.
     * ``port_kind``: what kind of master it is a port of ("bridge"), with the master's index in ``master``.
+    * ``group``: 0 is the default; ``other_names`` (``ip link property add``) are as taken as ``name``.
     """
 
     index: int
@@ -79,6 +80,8 @@ class Link:
     attributes: tuple[tuple[int, bytes], ...]
     port_kind: str | None
     ipv6_conf: Ipv6Conf
+    group: int = 0
+    other_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ def decode_link(data: bytes) -> Link:
         attributes=tuple(attributes_of(info.get(_IFLA_INFO_DATA, b"")).items()),
         port_kind=None if port_kind is None else text_of(port_kind),
         ipv6_conf=_ipv6_conf(found.get(_IFLA_AF_SPEC, b"")),
+        group=number_of(found.get(_IFLA_GROUP, b"")),
+        other_names=_other_names(found.get(_IFLA_PROP_LIST, b"")),
     )
 
 
@@ -173,6 +178,19 @@ def _ipv6_conf(specification: bytes) -> Ipv6Conf:
         return Ipv6Conf()
     numbers = memoryview(values).cast("i")
     return Ipv6Conf(numbers[_DEVCONF_DISABLE_IPV6], numbers[_DEVCONF_ACCEPT_RA_DEFRTR])
+
+
+def _other_names(properties: bytes) -> tuple[str, ...]:
+    """All of them are names, each an attribute of the same number."""
+    found = []
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(properties):
+        length, _number = ATTRIBUTE.unpack_from(properties, offset)
+        if length < ATTRIBUTE.size:
+            break
+        found.append(text_of(properties[offset + ATTRIBUTE.size : offset + length]))
+        offset += (length + 3) & ~3
+    return tuple(found)
 
 
 @_decoded_once

@@ -24,6 +24,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Network,
     Target,
     endpoint_mark,
+    making_group,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Space
@@ -112,14 +113,16 @@ def has_sysctl(link: Link, key: str, value: str) -> bool:
     return key in IN_LINK and str(getattr(link.ipv6_conf, key.rpartition(".")[2])) == value
 
 
-def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
-    """The steps that make the link; ``loopback_up`` says that the namespace's loopback has to be raised, too."""
+def made(wanted: Wanted, loopback_up: bool, name_free: bool) -> tuple[MakeLink, SetUp]:
+    """The steps that make the link; ``loopback_up`` says that the namespace's loopback has to be raised, too, and
+    ``name_free`` that no other link keeps its name from it meanwhile."""
     network, row = wanted.network, wanted.row
-    name = working_name(wanted.mark)
+    name = row.ifname if name_free else working_name(wanted.mark)
     make = MakeLink(
         item=wanted.item,
         space=row.target,
-        working_name=name,
+        name=name,
+        group=making_group(wanted.mark),
         kind=network.driver.kind,
         parent=network.parent,
         attributes=network.driver.attributes(network.mode, network.flag),
@@ -131,7 +134,8 @@ def made(wanted: Wanted, loopback_up: bool) -> tuple[MakeLink, SetUp]:
         space=row.target,
         link=name,
         name=row.ifname,
-        rename=True,
+        made=True,
+        rename=not name_free,
         mark=wanted.mark,
         up=True,
         sysctls=wanted.sysctls(),

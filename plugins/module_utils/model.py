@@ -376,6 +376,8 @@ class Action(NamedTuple):
 
 MARK = "netops.underlay"
 WORKING_PREFIX = "nu."
+# Link groups (include/linux/netdevice.h, net_device.group; an int) that nobody uses.
+MAKING_GROUPS = range(2_000_000_000, 2_100_000_000)
 
 
 def parent_mark(name: str) -> str:
@@ -403,9 +405,17 @@ def endpoint_words(mark: str) -> str | None:
     return f"endpoint '{key[1]}' of network '{key[0]}'" if key else None
 
 
+def making_group(mark: str) -> int:
+    """The group that a link of ours is in until it is ready: the kernel takes it with the link, and no mark before there is
+    one. Mark, group 0 and "up" come in one request, so what a kill left half made is found by this, and whatever has neither
+    is not ours."""
+    number = int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8], "big")
+    return MAKING_GROUPS[number % len(MAKING_GROUPS)]
+
+
 def working_name(mark: str) -> str:
-    """The name that a link has until it is ready. A link of ours gets its final name, its mark and "up" in one
-    request, so whatever has the final name but no mark is not ours, and what a kill left behind is found by this."""
+    """The name that an endpoint's link has until it is ready, where its own is taken until then. To rename one costs the
+    kernel a tenth of all that it does for an endpoint."""
     return f"{WORKING_PREFIX}{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
 
 

@@ -197,6 +197,7 @@ class CreateLink:
     mtu: int | None = None
     mac: str | None = None
     attributes: KindAttributes = ()
+    group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class ChangeLink:
     """What is given is changed, in one message; ``attributes`` need the ``kind`` that the link has, ``netns_fd`` is the
     namespace that it is moved to, where ``name`` stands for one that is taken there.
 
-    The kernel's order is namespace, attributes, mtu, name, alias, up (net/core/rtnetlink.c, ``do_setlink``): a link that
+    The kernel's order is namespace, attributes, mtu, group, name, alias, up (net/core/rtnetlink.c, ``do_setlink``): a link that
     is down can be renamed and set up at once. Where a later part fails the earlier ones stay.
     """
 
@@ -217,6 +218,7 @@ class ChangeLink:
     kind: str | None = None
     attributes: KindAttributes = ()
     netns_fd: int | None = None
+    group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -323,7 +325,7 @@ _moulds: dict[tuple[Any, ...], _Mould] = {}
 _MOST_MOULDS = 1000
 
 # Values that occur nowhere else in a message; what is shorter could.
-_NUMBER, _OTHER_NUMBER = 0x7E6D5C4B, 0x7D6C5B4A
+_NUMBER, _OTHER_NUMBER, _THIRD_NUMBER = 0x7E6D5C4B, 0x7D6C5B4A, 0x7C6B5A49
 _MAC = "7a:6b:5c:4d:3e:2f"
 _ADDRESSES = {4: "121.108.95.82", 6: "796c:5f52:463a:2e23:1b11:c69:746d:6652"}
 _LOOPBACK_ADDRESS = "127.108.95.82"
@@ -373,9 +375,11 @@ def _form_of_create(request: CreateLink) -> tuple[tuple[Any, ...], list[bytes]]:
         values.append(_number(request.netns_fd))
     if request.mac is not None:
         values.append(_mac_bytes(request.mac))
+    if request.group is not None:
+        values.append(_number(request.group))
     if request.attributes:
         values.append(_kind_data(request.attributes))
-    varies = (len(name), request.netns_fd is None, request.mac is None)
+    varies = (len(name), request.netns_fd is None, request.mac is None, request.group is None)
     shape = tuple((number, fmt) for number, fmt, _value in request.attributes)
     return (CreateLink, *varies, request.kind, request.parent_index, request.mtu, shape), values
 
@@ -391,7 +395,7 @@ def _form_of_change(request: ChangeLink) -> tuple[tuple[Any, ...], list[bytes]]:
         values.append(_number(request.netns_fd))
     if request.mac is not None:
         values.append(_mac_bytes(request.mac))
-    kept = (request.up, request.mtu, request.kind, tuple(request.attributes))
+    kept = (request.up, request.mtu, request.kind, tuple(request.attributes), request.group)
     return (ChangeLink, *lengths, request.netns_fd is None, request.mac is None, *kept), values
 
 
@@ -430,6 +434,7 @@ _STAND_INS: dict[type, Callable[[Any], Request]] = {
             (number, fmt, *struct.unpack(fmt, b"|" * struct.calcsize(fmt)))
             for number, fmt, _value in request.attributes
         ],
+        group=None if request.group is None else _THIRD_NUMBER,
     ),
     ChangeLink: lambda request: replace(
         request,
@@ -485,7 +490,11 @@ def _change_link(request: ChangeLink) -> bytearray:
 
 
 def _link_attributes(request: CreateLink | ChangeLink) -> Attributes:
-    attributes: Attributes = [("IFLA_MTU", request.mtu), ("IFLA_ADDRESS", request.mac)]
+    attributes: Attributes = [
+        ("IFLA_MTU", request.mtu),
+        ("IFLA_ADDRESS", request.mac),
+        ("IFLA_GROUP", request.group),
+    ]
     if request.kind is not None:
         data = _kind_data(request.attributes)
         info = [("IFLA_INFO_KIND", request.kind), *([("IFLA_INFO_DATA", data)] if data else [])]

@@ -14,6 +14,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.errors import simi
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     DEFAULT_VLAN_PROTOCOL,
+    MAKING_GROUPS,
     VLAN_PROTOCOLS,
     WORKING_PREFIX,
     Network,
@@ -21,6 +22,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     WireFinding,
     endpoint_mark,
     endpoint_of_mark,
+    making_group,
     parent_mark,
     parent_of_mark,
     working_name,
@@ -44,6 +46,21 @@ def vlan_of(link: Link) -> tuple[int | None, int | None, str | None]:
         return None, None, None
     protocol = attribute(link, IFLA_VLAN_PROTOCOL, ">H") or VLAN_PROTOCOLS[DEFAULT_VLAN_PROTOCOL]
     return link.parent_index, attribute(link, IFLA_VLAN_ID, "=H"), _PROTOCOL_WORDS.get(protocol, hex(protocol))
+
+
+def half_made(link: Link, mark: str) -> bool:
+    """Whether it is what a run that was killed left of the link that was to get this mark."""
+    return _in_the_making(link) and (link.group == making_group(mark) or link.name == working_name(mark))
+
+
+def _in_the_making(link: Link) -> bool:
+    return not link.alias and (link.group in MAKING_GROUPS or link.name.startswith(WORKING_PREFIX))
+
+
+def made_by_us(link: Link) -> bool:
+    """Whether a link of the host is the parent of its name that we made, or began to make."""
+    mark = parent_mark(link.name)
+    return link.alias == mark or half_made(link, mark)
 
 
 def check_usable(host: Host, name: str) -> None:
@@ -79,7 +96,7 @@ def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent])
     if link.loopback or by_kind(link.kind):
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
     taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, protocol)), None)
-    if taken and taken.name != working_name(parent_mark(name)):
+    if taken:
         raise ValueError(
             f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
         )
@@ -219,10 +236,10 @@ def _foreign(seen: Observed, index: int) -> list[Child]:
 def _is_ours(seen: Observed, link: Link) -> bool:
     if link.alias:
         return endpoint_of_mark(link.alias) in seen.endpoints or parent_of_mark(link.alias) in seen.parents
-    if not link.name.startswith(WORKING_PREFIX):
+    if not _in_the_making(link):
         return False
     marks = [*(endpoint_mark(*key) for key in seen.endpoints), *map(parent_mark, seen.parents)]
-    return link.name in map(working_name, marks)
+    return any(half_made(link, mark) for mark in marks)
 
 
 def obstacle(host: Host, parent: str) -> WireFinding | None:

@@ -34,8 +34,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     endpoint_mark,
     endpoint_of_mark,
     endpoint_words,
+    parent_mark,
     released,
-    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
@@ -122,6 +122,7 @@ class _Work:
     of_host: set[tuple[str, str]] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
     parents_to_come: frozenset[str] = frozenset()
+    host_names: frozenset[str] = frozenset()
 
 
 def plan(
@@ -149,6 +150,7 @@ def plan(
         dict(seen.namespaces),
         parents_to_come=frozenset(parents_to_come),
     )
+    work.host_names = _names_on_host(work)
     for row in seen.endpoints.values():
         if row.mac_address and row.network in seen.networks:
             work.macs[seen.networks[row.network].parent, row.mac_address] = row.key
@@ -333,10 +335,9 @@ def _check_lifelines(work: _Work, item: str, key: Key, doing: str, cut: str | No
 
 
 def _own_link(space: Space, key: Key) -> Link | None:
-    """The endpoint's link in a namespace: the one with its mark, else what a kill left under its working name."""
+    """The endpoint's link in a namespace: the one with its mark, else what a kill left half made."""
     mark = endpoint_mark(*key)
-    half_made = space.named(working_name(mark))
-    return space.marked(mark) or (half_made if half_made and not half_made.alias else None)
+    return space.marked(mark) or next((link for link in space.links if parents.half_made(link, mark)), None)
 
 
 def _release(work: _Work, item: str, allocation: Allocation) -> None:
@@ -472,13 +473,14 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     addresses = _addresses(work, spec, network)
     _check_conflicts(work, network, addresses)
     space = room.space
-    link = None if space is None else space.marked(endpoint_mark(*spec.key))
+    own = None if space is None else _own_link(space, spec.key)
+    link = own if own and own.alias else None
     wrong = link is not None and not _same_kind(link, network, work)
     row = Endpoint(
         network=network.name,
         name=spec.name,
         target=spec.place,
-        ifname=_ifname(work, spec, room, old, link, moved),
+        ifname=_ifname(work, spec, room, old, own, moved),
         mac_address=_mac(work, spec, network, addresses, old),
         default_route=_default_route(work, spec, network, addresses, room, old, link, decided_before),
         cookie=None if space is None else space.cookie,
@@ -597,6 +599,8 @@ def _check_parent(work: _Work, network: Network) -> None:
     if network.parent in work.checked_parents:
         return
     parent = work.seen.host.links.get(network.parent)
+    if parent and parents.half_made(parent, parent_mark(parent.name)):
+        parent = None
     if parent is None and network.parent not in work.parents_to_come:
         raise ValueError(
             f"parent '{network.parent}' of network '{network.name}' is not there (any more); "
@@ -841,7 +845,9 @@ def _steps(
                 f"{network.driver_name} {network.mode}, which takes all that comes in on '{parent.name}' for itself,"
             )
             _check_lifelines(work, spec.item, spec.key, doing, parents.cut_by_passthru(work.seen.host, parent.index))
-        work.kernel += [*links.made(wanted, loopback_up=not room.lo_up), *_announced(spec, network, row, addresses)]
+        name_free = row.ifname not in work.host_names and (space is None or space.named(row.ifname) is None)
+        work.kernel += links.made(wanted, loopback_up=not room.lo_up, name_free=name_free)
+        work.kernel += _announced(spec, network, row, addresses)
         action = "create" if old is None else "move" if moved else "rebuild" if replaced else "repair"
         work.actions.append(Action(action, "endpoint", row.label, changes if old is not None else {}))
     else:
@@ -860,6 +866,14 @@ def _steps(
         work.before.append(Put(_intended(row, old if moved else None) if link is None else row))
         work.after.append(Settle(row, spec.item))
     room.lo_up = True
+
+
+def _names_on_host(work: _Work) -> frozenset[str]:
+    """What no link can be called from the beginning, in whatever namespace it is made: before Linux 6.15 the kernel looks its
+    name up among the links of who asks for it, too (net/core/rtnetlink.c, ``__rtnl_newlink``)."""
+    links_there = work.seen.host.space.links
+    names = {link.name for link in links_there}.union(*(link.other_names for link in links_there))
+    return frozenset(names | set(work.seen.host.links) | work.parents_to_come)
 
 
 def _intended(row: Endpoint, former: Endpoint | None) -> Endpoint:

@@ -39,7 +39,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     endpoint_of_mark,
     parent_mark,
     released,
-    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, NetworkSpec
@@ -404,7 +403,7 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
         _name_again(work, spec, renamed, made)
     elif link is None and made is not None and _can_come_back(work, made):
         _bring_back(work, spec, network, made)
-    elif link is not None and link.alias == parent_mark(network.parent) and made is not None:
+    elif link is not None and parents.made_by_us(link) and made is not None:
         _mend_parent(work, spec, network, made)
     elif link is not None:
         if made is not None:
@@ -448,12 +447,8 @@ def _check_lifelines(work: _Work, spec: NetworkSpec, doing: str, cut: str | None
 def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, verb: str) -> None:
     if row.kind in work.seen.missing_drivers:
         raise ValueError(_no_driver(row.kind, {"vlan": "8021q"}.get(row.kind, row.kind)))
-    mark = parent_mark(row.name)
     taking = f"making parent '{row.name}', which takes VLAN {row.vlan_id} from what '{row.base}' is a port of,"
     _check_lifelines(work, spec, taking, parents.cut_by_vlan(work.seen.host, row))
-    left = work.seen.host.links.get(working_name(mark))
-    if left is not None and not left.alias and row.name in work.seen.parents:
-        work.kernel.append(RemoveLink(spec.item, None, left.index, left.name, mark))
     base = work.seen.host.links.get(row.base) if row.base else None
     work.parents[row.name] = row
     work.to_come.add(row.name)
@@ -509,7 +504,7 @@ def _bring_back(work: _Work, spec: NetworkSpec, network: Network, made: Parent) 
 
 
 def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
-    """A parent of ours that was altered is put right; one that is another link by now is made anew."""
+    """A parent of ours that was altered, or left half made, is put right; one that is another link by now is made anew."""
     link = work.seen.host.links[made.name]
     base = work.seen.host.links.get(made.base) if made.base else None
     if made.base and made.protocol != network.vlan_protocol:
@@ -526,6 +521,9 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
         _make_parent(work, spec, network, made, "rebuild")
         return
     changes: dict[str, Any] = {}
+    mark = parent_mark(made.name)
+    if link.alias != mark:
+        changes["mark"] = {"before": None, "after": mark}
     if not link.up and (base is None or base.up):
         changes["up"] = {"before": False, "after": True}
     # A sub-interface goes down with its base link's MTU by itself, but not up again.
@@ -535,7 +533,11 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
     if changes:
         work.kernel.append(
             ChangeParent(
-                spec.item, made.name, up=True if "up" in changes else None, mtu=mtu if "mtu" in changes else None
+                spec.item,
+                made.name,
+                up=True if "up" in changes else None,
+                mtu=mtu if "mtu" in changes else None,
+                mark=mark if "mark" in changes else None,
             )
         )
         work.actions.append(Action("repair", "parent", made.name, changes))
@@ -569,7 +571,7 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
         row = work.parents.pop(name)
         link = work.seen.host.links.get(name)
         work.after.append(Drop(row, WHOLE_RUN))
-        if name not in work.seen.moved and (link is None or link.alias != parent_mark(name)):
+        if name not in work.seen.moved and (link is None or not parents.made_by_us(link)):
             continue
         gone = users.get(name, set())
         purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(gone)]

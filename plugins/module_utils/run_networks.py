@@ -135,7 +135,8 @@ def _foreseen(seen: Observed, plan: Plan) -> Host:
         if isinstance(step, ChangeParent) and (step.space or step.name in links):
             link = replace(seen.moved[step.name][1], name=step.name) if step.space else links.pop(step.name)
             name = step.new_name or link.name
-            links[name] = replace(link, name=name, mtu=link.mtu if step.mtu is None else step.mtu)
+            mtu = link.mtu if step.mtu is None else step.mtu
+            links[name] = replace(link, name=name, mtu=mtu, alias=step.mark or link.alias)
     return replace(seen.host, links=links)
 
 

@@ -103,7 +103,7 @@ class RemoveNamespace:
 
 @dataclass(frozen=True)
 class MakeParent:
-    """Make a VLAN sub-interface or a dummy, under its working name, then name, mark and (if ``up``) raise it."""
+    """Make a VLAN sub-interface or a dummy in the group of what is being made, then mark and (if ``up``) raise it."""
 
     item: str
     parent: Parent
@@ -114,7 +114,7 @@ class MakeParent:
 @dataclass(frozen=True)
 class ChangeParent:
     """Alter a parent link of ours; ``new_name`` is what it is to be called. ``space`` is the target of the namespace that it
-    is to come back from, where it is known by its mark alone."""
+    is to come back from, where it is known by its mark alone. ``mark`` is for one that was left half made."""
 
     item: str
     name: str
@@ -122,6 +122,7 @@ class ChangeParent:
     mtu: int | None = None
     new_name: str | None = None
     space: Target | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,13 @@ class RouteSpec:
 
 @dataclass(frozen=True)
 class MakeLink:
-    """Make an endpoint's link straight in its namespace, under its working name."""
+    """Make an endpoint's link straight in its namespace. ``name`` is its working name where its own is not free yet; by
+    its ``group`` it is known until it has its mark."""
 
     item: str
     space: Target
-    working_name: str
+    name: str
+    group: int
     kind: str
     parent: str
     attributes: tuple[tuple[int, str, int], ...]
@@ -170,15 +173,16 @@ class MakeLink:
 class SetUp:
     """Bring an endpoint's link to what it should be: everything in here is to be written, nothing else is.
 
-    ``link`` is its present name in the namespace. Order: sysctls, addresses taken away, the link's own properties with its
-    name, mark and "up" in one request, addresses, routes. ``sysctls`` have IFNAME in the place of the link's name. ``optimistic`` is how
-    IPv6 addresses are given to it.
+    ``link`` is its present name in the namespace; ``made``: it was made a moment ago, and has no mark yet. Order: sysctls,
+    addresses taken away, the link's own properties with its name, mark and "up" in one request, addresses, routes. ``sysctls``
+    have IFNAME in the place of the link's name. ``optimistic`` is how IPv6 addresses are given to it.
     """
 
     item: str
     space: Target
     link: str
     name: str
+    made: bool = False
     rename: bool = False
     mark: str | None = None
     up: bool = False

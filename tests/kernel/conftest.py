@@ -10,7 +10,7 @@ import importlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -261,3 +261,21 @@ def writes_counted() -> Iterator[list[tuple[str, object]]]:
         for file in (hosts, netlink, store):
             patch.setattr(file, "recorder", lambda verb, request: seen.append((verb, request)))
         yield seen
+
+
+class Killed(BaseException):
+    """A run ends here, as if it were killed."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+@contextmanager
+def at_write(verb: str, happens: Callable[[], None]) -> Iterator[None]:
+    """In front of each write of a kind to the kernel something happens."""
+    from ansible_collections.netops.underlay.plugins.module_utils import netlink
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netlink, "recorder", lambda seen, _request: happens() if seen == verb else None)
+        yield

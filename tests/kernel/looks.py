@@ -43,7 +43,17 @@ def kernel() -> dict[str, Any]:
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h: the dump requests, and the attributes that are kept, by number
 _GETLINK, _GETADDR, _GETROUTE, _DONE, _ERROR, _ROOT_MATCH_REQUEST = 18, 22, 26, 3, 2, 0x301
-_OF_LINK = {1: "address", 3: "name", 4: "mtu", 5: "link", 10: "master", 18: "info", 20: "alias", 37: "netnsid"}
+_OF_LINK = {
+    1: "address",
+    3: "name",
+    4: "mtu",
+    5: "link",
+    10: "master",
+    18: "info",
+    20: "alias",
+    27: "group",
+    37: "netnsid",
+}
 _OF_ADDRESS = {1: "address", 2: "local", 3: "label", 4: "broadcast"}
 _OF_ROUTE = {1: "dst", 4: "oif", 5: "gateway", 6: "metric", 7: "source", 8: "metrics", 9: "multipath", 15: "table"}
 _LINK_SCOPE, _UP = 253, 1

@@ -7,8 +7,9 @@ import signal
 import subprocess
 
 import pytest
+from ansible_collections.netops.underlay.plugins.module_utils import apply, steps
 
-from .conftest import Failed, batch, command, ip
+from .conftest import Failed, Killed, at_write, batch, command, ip, kill, writes_counted
 
 NET20 = {"parent": "eth0.20", "ipam_config": [{"subnet": "172.16.48.0/22", "gateway": "172.16.50.1"}]}
 NET10 = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24"}]}
@@ -304,33 +305,136 @@ def test_foreign_addresses_routes_and_links_stay(host):
     assert set(host.links("web1")) == {"lo", "mine"}
 
 
-def test_what_a_kill_left_half_made_is_finished(host):
-    """A link under its working name, made before the run was killed; see model.working_name."""
-    from ansible_collections.netops.underlay.plugins.module_utils import netlink
+def groups(host, netns=None):
+    return {link["group"] for link in host.links(netns).values()}
 
+
+# The host has an eth0, so that a link gets this name last.
+@pytest.mark.parametrize("ifname", ["eth0", "net1"])
+def test_what_a_kill_left_half_made_is_finished(host, ifname):
     host.network("vlan20", **NET20)
-
-    class Killed(BaseException):
-        pass
-
-    def kill_at(verb):
-        def recorder(seen, _request):
-            if seen == verb:
-                raise Killed
-
-        return recorder
-
     for verb in ("create_namespace", "create_link", "write_sysctl", "change_link", "add_address", "add_route"):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(netlink, "recorder", kill_at(verb))
-            with pytest.raises(Killed):
-                host.endpoint("web1", "vlan20")
-        host.endpoint("web1", "vlan20")
-        assert own(host, "web1") == ("ipvlan", 1500, True, ["172.16.48.1/22"]), verb
-        assert host.default_route("web1") == [("172.16.50.1", "eth0")]
-        assert set(host.links("web1")) == {"lo", "eth0"}
+        with at_write(verb, kill), pytest.raises(Killed):
+            host.endpoint("web1", "vlan20", ifname=ifname)
+        if verb == "write_sysctl":
+            [(name, link)] = [pair for pair in host.links("web1").items() if pair[0] != "lo"]
+            assert (name == ifname) == (ifname != "eth0") and link["group"] != "default" and "ifalias" not in link
+        host.endpoint("web1", "vlan20", ifname=ifname)
+        assert own(host, "web1", ifname) == ("ipvlan", 1500, True, ["172.16.48.1/22"]), verb
+        assert host.default_route("web1") == [("172.16.50.1", ifname)]
+        assert set(host.links("web1")) == {"lo", ifname} and groups(host, "web1") == {"default"}
         host.endpoint("web1", "vlan20", state="absent")
         assert host.namespaces() == {"switch", "router"}
+
+
+def test_what_a_kill_left_half_made_goes_whatever_is_asked_for_next(host):
+    host.network("vlan20", **NET20)
+    command("ip", "netns", "add", "web1")
+    batch("link add theirs type dummy\nlink set theirs group 2000000001\n", netns="web1")
+
+    def half_made():
+        with at_write("write_sysctl", kill), pytest.raises(Killed):
+            host.endpoint("web1", "vlan20", ifname="net1")
+        assert {"net1", "theirs"} < set(host.links("web1"))
+
+    half_made()
+    host.endpoint("web1", "vlan20", ifname="net2")
+    assert set(host.links("web1")) == {"lo", "net2", "theirs"}
+    host.endpoint("web1", "vlan20", state="absent")
+    half_made()
+    host.endpoint("web1", "vlan20", state="absent")
+    assert set(host.links("web1")) == {"lo", "theirs"}
+    half_made()
+    host.endpoint("web1", "vlan20", netns="web2", ifname="net1")
+    assert set(host.links("web1")) == {"lo", "theirs"} and set(host.links("web2")) == {"lo", "net1"}
+    assert host.link("theirs", "web1")["group"] == "2000000001"
+
+
+def made_as(host, *items, **params):
+    """The names under which links were made."""
+    with writes_counted() as written:
+        host.run("vlan_endpoint", endpoints=list(items), **params)
+    return [request.name for verb, request in written if verb == "create_link"]
+
+
+def test_a_link_has_its_name_from_the_beginning_where_it_is_free(host):
+    host.network("vlan20", **NET20)
+    command("ip", "link", "property", "add", "dev", "eth0", "altname", "enp1s0")
+
+    def asked(name, **params):
+        return {"name": name, "network": "vlan20", "netns": "x", **params}
+
+    assert made_as(host, asked("a", ifname="net1"), asked("b", ifname="net9"), asked("h", netns=None, host=True)) == [
+        *("net1", "net9", "underlay0")
+    ]
+    # Taken: on the host, there by another name, and by one that leaves it in the same run.
+    for ifname in ("eth0", "enp1s0"):
+        [name] = made_as(host, asked("c", ifname=ifname))
+        assert name.startswith("nu.") and own(host, "x", ifname)[2:] == (True, ["172.16.48.4/22"])
+        host.endpoint("c", "vlan20", state="absent")
+    [name] = made_as(host, asked("a", ifname="net2"), asked("c", ifname="net1"))
+    assert name.startswith("nu.") and own(host, "x", "net1")[2:] == (True, ["172.16.48.4/22"])
+    # And by one that goes.
+    made_as(host, {"name": "a", "network": "vlan20", "state": "absent"}, asked("d", ifname="net2"))
+    assert set(host.links("x")) == {"lo", "net1", "net2", "net9"}
+    assert host.link("net2", "x")["ifalias"] == "netops.underlay endpoint vlan20/d"
+    assert groups(host, "x") | groups(host) == {"default"}
+
+
+def test_a_name_that_is_taken_at_the_last_moment_is_told_and_the_next_run_succeeds(host):
+    host.network("vlan20", **NET20)
+    command("ip", "netns", "add", "web1")
+    items = [
+        {"name": name, "network": "vlan20", "netns": name, "ifname": ifname}
+        for name, ifname in (("web1", "net1"), ("web2", "net2"))
+    ]
+
+    def taken():
+        batch("link add net1 type dummy\n", netns="web1")
+
+    with at_write("create_namespace", taken), pytest.raises(Failed) as failure:
+        host.run("vlan_endpoint", endpoints=items)
+    text = str(failure.value)
+    assert "endpoints[0] (web1)" in text and "another link has taken its name" in text and "endpoints[1]" not in text
+    assert host.link("net1", "web1")["linkinfo"]["info_kind"] == "dummy"
+    assert "ifalias" not in host.link("net1", "web1") and own(host, "web2", "net2")[2]
+    assert "ifname 'net1' is taken by another link in netns web1" in host.refused("vlan_endpoint", endpoints=items)
+    batch("link del net1\n", netns="web1")
+    host.run("vlan_endpoint", endpoints=items)
+    assert own(host, "web1", "net1") == ("ipvlan", 1500, True, ["172.16.48.1/22"])
+    # On the host only older kernels mind.
+    host.run("vlan_endpoint", network="vlan20", endpoints=[], purge=True)
+    with at_write("create_namespace", lambda: batch("link add net1 type dummy\n")):
+        try:
+            host.run("vlan_endpoint", endpoints=items)
+        except Failed as failed:
+            assert "endpoints[0] (web1)" in str(failed) and "another link has taken its name" in str(failed)
+    host.run("vlan_endpoint", endpoints=items)
+    assert own(host, "web1", "net1") == ("ipvlan", 1500, True, ["172.16.48.1/22"])
+    assert host.link("net1")["linkinfo"]["info_kind"] == "dummy"
+
+
+def test_a_link_that_came_in_the_place_of_ours_is_left_alone(host):
+    """Between making and marking."""
+    host.network("vlan20", **NET20)
+
+    def another():
+        batch("link set net1 name ours\nlink add net1 type dummy\n", netns="web1")
+
+    set_up = apply._set_up
+
+    def later(*arguments):
+        another()
+        set_up(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(apply._HANDLERS, steps.SetUp, later)
+        with pytest.raises(Failed, match="another link than a moment ago"):
+            host.endpoint("web1", "vlan20", ifname="net1")
+    assert "ifalias" not in host.link("net1", "web1") and not host.addresses("net1", "web1")
+    batch("link del net1\n", netns="web1")
+    host.endpoint("web1", "vlan20", ifname="net1")
+    assert set(host.links("web1")) == {"lo", "net1"}
 
 
 def test_a_kernel_that_refuses_one_item_does_the_others_and_names_it(host):

@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import restore
-from ansible_collections.netops.underlay.plugins.module_utils.model import dummy_name, parent_mark, working_name
+from ansible_collections.netops.underlay.plugins.module_utils.model import (
+    dummy_name,
+    endpoint_mark,
+    making_group,
+    parent_mark,
+    working_name,
+)
 
 from . import looks, others
 from .conftest import Host, batch, command
@@ -50,6 +56,11 @@ link add link eth0 name eth0.60 type vlan id 60
 link set eth0.60 alias "{parent_mark("eth0.60")}"
 link add {dummy_name("other")} type dummy
 link add {working_name(parent_mark("eth0.61"))} type dummy
+link add link eth0 name eth0.62 type vlan id 62
+link set eth0.62 group {making_group(parent_mark("eth0.20"))}
+link add link eth0 name eth0.63 type vlan id 63
+link set eth0.63 alias theirs
+link set eth0.63 group {making_group(parent_mark("eth0.63"))}
 link add underlay0 type dummy
 link add ghost type dummy
 link set ghost alias "netops.underlay endpoint vlan20/ghost"
@@ -88,11 +99,14 @@ addr add 172.17.0.2/16 dev eth0
 route add default via 172.17.0.1
 """
 # A namespace of the name that an endpoint of ours asks for, with links named like ours.
-WEB1 = """\
+WEB1 = f"""\
 link set lo up
 link add eth0 type dummy
 link set eth0 alias "netops.underlay endpoint vlan20/nobody"
+link set eth0 group {making_group(endpoint_mark("vlan20", "web1"))}
 link set eth0 up
+link add eth9 type dummy
+link set eth9 group {making_group(endpoint_mark("vlan20", "nobody"))}
 addr add 10.7.0.1/24 dev eth0
 route add 10.8.0.0/16 via 10.7.0.2
 route add default via 10.7.0.3
@@ -230,7 +244,9 @@ def test_all_that_is_not_ours_stays_as_it_is(host: Host, crowd: Crowd, tell: Cal
     crowd.is_as_it_was()
     host.run(NETWORK, networks=[], purge=True, purge_all=True)
     crowd.is_as_it_was()
-    assert {name for name in host.links() if name.startswith("eth0.")} == {"eth0.50", "eth0.51", "eth0.60"}
+    assert {name for name in host.links() if name.startswith("eth0.")} == {
+        *("eth0.50", "eth0.51", "eth0.60", "eth0.62", "eth0.63")
+    }
     assert host.namespaces() == {"switch", "router", "web1", "theirs"}
     # Everything again, by force alone.
     made()

@@ -6,6 +6,7 @@ real, and again (nothing may be written).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from . import looks
-from .conftest import Host, batch, command, ip
+from .conftest import Failed, Host, Killed, at_write, batch, command, ip, kill
 
 NETWORK, ENDPOINT, IPAM = "vlan_network", "vlan_endpoint", "vlan_ipam"
 NET10 = {"parent": "eth0.10", "ipam_config": [{"subnet": "172.16.80.0/24", "gateway": "172.16.80.1"}]}
@@ -45,6 +46,16 @@ def pair(host: Host, network: str) -> None:
 
 def settings(host: Host, *names: str) -> list[dict[str, Any]]:
     return [host.link("eth0", name)["linkinfo"] for name in names]
+
+
+def half_made(host: Host, *networks: dict[str, Any]) -> None:
+    """A run was killed when it had made its parents and not yet marked them."""
+    with at_write("change_link", kill), pytest.raises(Killed):
+        host.run(NETWORK, networks=[{"name": f"n{number}", **net} for number, net in enumerate(networks)])
+
+
+def not_default(host: Host) -> set[str]:
+    return {name for name, link in host.links().items() if link["group"] != "default"}
 
 
 # --- sub-interfaces that are made ---
@@ -163,6 +174,62 @@ def test_what_looks_like_ours_but_is_not_in_the_store_is_left_alone(host: Host) 
     assert [item["parent_created"] for item in result["networks"]] == [False, False]
     looks.done(host, NETWORK, networks=[], purge=True, purge_all=True)
     assert looks.everything(host) == before
+
+
+def test_what_a_kill_left_half_made_is_finished(host: Host) -> None:
+    iso = subnet("10.66.0.0/24")
+    half_made(host, NET10, NET20, iso)
+    names = not_default(host)
+    assert len(names) == 3 and {"eth0.10", "eth0.20"} < names
+    left = host.links()
+    assert all("ifalias" not in left[name] and "UP" not in left[name]["flags"] for name in names)
+    text = host.refused(ENDPOINT, name="a", network="n0", netns="a")
+    assert "parent 'eth0.10' of network 'n0' is not there (any more); run vlan_network for this network" in text
+    # Somebody has found a use for it meanwhile: it is brought to its end, not made anew.
+    batch("addr add 10.9.9.9/32 dev eth0.10\n")
+    looks.done(host, NETWORK, networks=[{"name": "n0", **NET10}, {"name": "n1", **NET20}, {"name": "n2", **iso}])
+    for name in names:
+        link = host.link(name)
+        assert (link["ifindex"], link["ifalias"]) == (left[name]["ifindex"], f"netops.underlay parent {name}")
+        assert "UP" in link["flags"]
+    assert not_default(host) == set()
+    assert host.addresses("eth0.10") == ["10.9.9.9/32"]
+    looks.done(host, NETWORK, networks=[], purge=True, purge_all=True)
+    assert not names & set(host.links())
+
+
+def test_what_a_kill_left_half_made_goes_with_its_network_or_for_another_one(host: Host) -> None:
+    half_made(host, NET10, NET20)
+    host.run(NETWORK, networks=[{"name": "n0", "state": "absent"}])
+    assert not_default(host) == {"eth0.20"}
+    host.network("n1", vlan_protocol="802.1ad", force=True)
+    assert vlan(host, "eth0.20") == ("eth0", 20, "802.1ad", True)
+    assert not_default(host) == set()
+
+
+def test_what_a_kill_left_half_made_is_still_ours_when_the_store_is_lost(host: Host) -> None:
+    half_made(host, NET10)
+    shutil.rmtree(host.state_dir)
+    host.network("n0", **NET10)
+    assert host.link("eth0.10")["ifalias"] == "netops.underlay parent eth0.10"
+    assert not_default(host) == set()
+    host.network("n0", state="absent")
+    assert "eth0.10" not in host.links()
+
+
+def test_a_link_that_somebody_makes_after_a_kill_or_at_the_last_moment_is_theirs(host: Host) -> None:
+    theirs = "link add link eth0 name eth0.10 type vlan id 10\nlink set eth0.10 group 2000000001\n"
+    with at_write("create_link", lambda: batch(theirs)), pytest.raises(Failed) as failure:
+        host.network("one", **NET10)
+    assert (
+        "name 'one': make parent 'eth0.10': File exists: another link has taken its name or its VLAN meanwhile; "
+        "run the task again" in str(failure.value)
+    )
+    link = host.link("eth0.10")
+    assert "made anew by somebody else" in "".join(host.network("one", **NET10)["warnings"])
+    host.network("one", state="absent")
+    assert host.link("eth0.10") == link
+    command("ip", "link", "del", "eth0.10")
 
 
 @pytest.mark.parametrize("noticed", [True, False])

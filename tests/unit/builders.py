@@ -30,14 +30,15 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     Target,
     dummy_name,
     parent_mark,
-    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Host, Observed, Space
+from ansible_collections.netops.underlay.plugins.module_utils.parents import half_made
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     PHASES,
     AddRoutes,
     Announce,
     Drop,
+    MakeLink,
     MakeNamespace,
     MakeParent,
     Plan,
@@ -334,18 +335,21 @@ def _do(kernel: _Kernel, step: Any) -> None:
         _make_parent(kernel, step)
     elif isinstance(step, SetUp):
         _set_up(kernel, step)
-    elif hasattr(step, "working_name"):
+    elif isinstance(step, MakeLink):
+        # As kernels before 6.15 do, who look the name up on the host, too.
+        assert kernel.host.space.named(step.name) is None, f"File exists: {step.name}"
         parent = kernel.host.links[step.parent]
         attributes = tuple((number, struct.pack(form, value)) for number, form, value in step.attributes)
         new = link(
             0,
-            step.working_name,
+            step.name,
             step.kind,
             parent_index=parent.index,
             up=False,
             mtu=step.mtu or parent.mtu,
             mac=step.mac_address or parent.mac,
             attributes=attributes,
+            group=step.group,
         )
         kernel.add_link(step.space, new)
     else:
@@ -353,6 +357,9 @@ def _do(kernel: _Kernel, step: Any) -> None:
         old = kernel.host.links[step.name]
         up = old.up if step.up is None else step.up
         new = replace(old, name=step.new_name or old.name, up=up, mtu=step.mtu or old.mtu)
+        if step.mark:
+            assert half_made(old, step.mark)
+            new = replace(new, alias=step.mark, group=0)
         kernel.put(None, replace(place, links=tuple(new if item == old else item for item in place.links)))
 
 
@@ -394,7 +401,6 @@ def _make_parent(kernel: _Kernel, step: MakeParent) -> None:
         base = kernel.host.links[parent.base]
         fields["mtu"] = step.mtu or base.mtu
         new = vlan_link(0, parent.name, base.index, parent.vlan_id or 0, **fields)
-    assert kernel.host.space.named(working_name(parent_mark(parent.name))) is None
     kernel.add_link(None, new)
 
 
@@ -404,11 +410,13 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
     assert old is not None, f"no link {step.link} in {step.space}"
     taken = place.named(step.name)
     assert taken is None or taken == old, f"File exists: {step.name}"
+    assert not step.made or half_made(old, step.mark)
     settings = {name.rpartition(".")[2]: int(value) for name, value in step.sysctls.items() if name in IN_LINK}
     new = replace(
         old,
         name=step.name if step.rename else old.name,
         alias=old.alias if step.mark is None else step.mark,
+        group=0 if step.made else old.group,
         up=old.up or step.up,
         mtu=step.mtu or old.mtu,
         mac=step.mac_address or old.mac,

@@ -135,6 +135,7 @@ def test_link_is_what_pyroute2_reads(payload):
     assert ours.alias == (message.get_attr("IFLA_IFALIAS") or "")
     assert ours.master == message.get_attr("IFLA_MASTER")
     assert ours.ipv6_conf == Ipv6Conf(conf.get("disable_ipv6"), conf.get("accept_ra_defrtr"))
+    assert ours.group == message.get_attr("IFLA_GROUP")
 
 
 @pytest.mark.parametrize(
@@ -261,17 +262,28 @@ def header(data: bytearray) -> tuple[int, int, int]:
     return kind, flags & 0x5, flags & 0x600  # request and ack; excl and create
 
 
+def test_other_names_of_a_link():
+    properties = b"".join(struct.pack("=HH", 4 + 8, 53) + name for name in (b"enp1s0\0\0", b"lan-one\0"))
+    message = bytes(netlink.encode(CreateLink("eth0", "dummy"))[16:])
+    given = struct.pack("=HH", 4 + len(properties), 52 | 0x8000) + properties
+    assert netlink.decode_link(message + given).other_names == ("enp1s0", "lan-one")
+    assert netlink.decode_link(message).other_names == ()
+
+
 NEW, CHANGE = (0x5, 0x600), (0x5, 0)
 
 
 def test_create_link():
     attributes = ((1, "=H", 2), (2, "=H", 1))
-    data = netlink.encode(CreateLink("tmp0", "ipvlan", 7, 9, 1400, "02:42:0a:00:00:01", attributes))
+    data = netlink.encode(
+        CreateLink("tmp0", "ipvlan", 7, 9, 1400, "02:42:0a:00:00:01", attributes, group=2_000_000_001)
+    )
     message = theirs(ifinfmsg, bytes(data[16:]))
     assert header(data) == (16, *NEW)
     assert message.get_attr("IFLA_IFNAME") == "tmp0"
     assert (message.get_attr("IFLA_LINK"), message.get_attr("IFLA_NET_NS_FD")) == (7, 9)
     assert (message.get_attr("IFLA_MTU"), message.get_attr("IFLA_ADDRESS")) == (1400, "02:42:0a:00:00:01")
+    assert message.get_attr("IFLA_GROUP") == netlink.decode_link(bytes(data[16:])).group == 2_000_000_001
     assert nested(message, "IFLA_LINKINFO", "IFLA_INFO_KIND") == "ipvlan"
     assert netlink.decode_link(bytes(data[16:])).attributes == ((1, b"\2\0"), (2, b"\1\0"))
 
@@ -290,7 +302,7 @@ def test_kind_that_pyroute2_does_not_know():
 
 
 def test_change_link():
-    data = netlink.encode(ChangeLink(5, name="eth0", alias="mark", up=True, mtu=0))
+    data = netlink.encode(ChangeLink(5, name="eth0", alias="mark", up=True, mtu=0, group=0))
     message = theirs(ifinfmsg, bytes(data[16:]))
     assert header(data) == (16, *CHANGE)
     assert (message["index"], message["flags"], message["change"]) == (5, 1, 1)
@@ -298,6 +310,7 @@ def test_change_link():
         "IFLA_IFNAME": "eth0",
         "IFLA_IFALIAS": "mark",
         "IFLA_MTU": 0,
+        "IFLA_GROUP": 0,
     }
     down = theirs(ifinfmsg, bytes(netlink.encode(ChangeLink(5, up=False))[16:]))
     assert (down["flags"], down["change"]) == (0, 1)
@@ -432,16 +445,18 @@ _maybe = st.none() | st.integers(1, 65535)
 _macs = st.none() | st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
 _indexes = st.integers(0, 0x7FFFFFFF) | st.sampled_from([0x7E6D5C4B, 0x7E7E7E7E])
 _attributes = st.sampled_from([(), ((1, "=H", 0), (2, "=H", 1)), ((1, "=I", 4),)])
+_groups = st.none() | st.integers(0, 0x7FFFFFFF) | st.just(0x7C6B5A49)
 _kinds = st.sampled_from(["macvlan", "ipvlan", "vlan", "dummy"])
 _ipv4 = st.ip_addresses(v=4).map(str), st.integers(0, 32)
 _ipv6 = st.ip_addresses(v=6).map(str), st.integers(0, 128)
 _interfaces = st.tuples(*_ipv4) | st.tuples(*_ipv6)
 _metrics = st.none() | st.integers(1, 1 << 31)
 _requests = st.one_of(
-    st.builds(CreateLink, _names, _kinds, _maybe, st.none() | _indexes, _maybe, _macs, _attributes),
+    st.builds(CreateLink, _names, _kinds, _maybe, st.none() | _indexes, _maybe, _macs, _attributes, _groups),
     st.builds(
         ChangeLink, _indexes, st.none() | _names, st.none() | st.text(alphabet="abc /ö", max_size=200),
         st.none() | st.booleans(), _maybe, _macs, st.none() | _kinds, _attributes, st.none() | _indexes,
+        st.none() | st.just(0),
     ),
     st.builds(DeleteLink, _indexes),
     st.builds(lambda at, one, *how: AddAddress(at, *one, *how), _indexes, _interfaces, st.booleans(), st.booleans()),

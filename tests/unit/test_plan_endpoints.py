@@ -26,6 +26,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     MadeNamespace,
     Target,
     endpoint_mark,
+    making_group,
+    parent_mark,
     working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Observed, Space
@@ -176,6 +178,7 @@ def test_an_endpoint_in_a_namespace_that_is_made_for_it():
             "name 'web1'",
             netns("web1"),
             working_name(mark),
+            making_group(mark),
             "ipvlan",
             "eth0.20",
             ((1, "=H", 0), (2, "=H", 0)),
@@ -187,6 +190,7 @@ def test_an_endpoint_in_a_namespace_that_is_made_for_it():
             netns("web1"),
             working_name(mark),
             "eth0",
+            made=True,
             rename=True,
             mark=mark,
             up=True,
@@ -196,6 +200,44 @@ def test_an_endpoint_in_a_namespace_that_is_made_for_it():
             loopback_up=True,
         ),
     )
+
+
+def names_made(found: Plan) -> list[tuple[str, bool]]:
+    """How links are called when they are made, and whether they are renamed then."""
+    return [
+        (made.name, set_up.rename)
+        for made, set_up in zip(steps(found, MakeLink), steps(found, SetUp))
+        if made.name == set_up.link
+    ]
+
+
+def test_a_link_has_its_name_from_the_beginning_unless_the_host_has_one_of_that_name():
+    host_links = (link(2, "eth0", other_names=("enp1s0",)), vlan_link(3, "eth0.20", 2, 20))
+    on = world(on=host(*host_links), spaces={HOST: host(*host_links).space})
+    working = working_name(endpoint_mark("vlan20", "web1"))
+    for ifname, expected in {
+        "net1": ("net1", False),
+        "eth0": (working, True),
+        "eth0.20": (working, True),
+        "enp1s0": (working, True),
+    }.items():
+        found = plan(on, ask(ifname=ifname))
+        assert names_made(found) == [expected]
+        assert plan(carried_out(on, found), ask(ifname=ifname)) == Plan()
+    assert names_made(plan(on, ask(), parents_to_come=("eth1",))) == [(working, True)]
+    assert names_made(plan(on, ask(ifname="net1"), parents_to_come=("net1",))) == [(working, True)]
+    assert names_made(plan(on, ask(target=HOST))) == [("underlay0", False)]
+
+
+def test_a_name_that_another_link_leaves_in_the_same_run_is_given_when_it_has():
+    before = attached(world(), ask("a", ifname="net1", target=netns("x")))
+    asked = [ask("a", ifname="net2", target=netns("x")), ask("b", ifname="net1", target=netns("x"))]
+    found = plan(before, *asked)
+    assert [made.name for made in steps(found, MakeLink)] == [working_name(endpoint_mark("vlan20", "b"))]
+    assert plan(carried_out(before, found), *asked) == Plan()
+    # One that goes, goes before.
+    asked = [gone("a"), ask("b", ifname="net1", target=netns("x"))]
+    assert plan(carried_out(before, plan(before, *asked)), *asked) == Plan()
 
 
 def test_the_intent_is_stored_before_the_kernel_and_the_place_after():
@@ -603,16 +645,65 @@ def test_a_namespace_that_is_gone_is_made_again():
     assert plan(carried_out(observed, found), ask()) == Plan()
 
 
-def test_what_a_kill_left_half_made_goes_before_the_link_is_made():
-    name = working_name(endpoint_mark("vlan20", "web1"))
-    row = Endpoint("vlan20", "web1", netns("web1"), "eth0", None, (4,))
-    place = space(7, loopback(), ipvlan_link(5, name, 3))
-    observed = world(spaces={netns("web1"): place}, endpoints=[row], allocations=held(NET, "web1", "192.168.20.2"))
-    found = plan(observed, ask())
-    assert steps(found, RemoveLink) == [
-        RemoveLink("name 'web1'", netns("web1"), 5, name, endpoint_mark("vlan20", "web1"))
-    ]
-    assert plan(carried_out(observed, found), ask()) == Plan()
+WEB1_MARK = endpoint_mark("vlan20", "web1")
+
+
+def half_made_world(*left: Link, on: Any = ON) -> Observed:
+    row = Endpoint("vlan20", "web1", netns("web1"), "net1", None, (4,))
+    place = space(7, loopback(), *left)
+    return world(on=on, spaces={netns("web1"): place}, endpoints=[row], allocations=held(NET, "web1", "192.168.20.2"))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        ipvlan_link(5, "net1", 3, group=making_group(WEB1_MARK)),
+        ipvlan_link(5, working_name(WEB1_MARK), 3, group=making_group(WEB1_MARK)),
+        ipvlan_link(5, working_name(WEB1_MARK), 3),
+    ],
+    ids=["own name", "working name", "not renamed"],
+)
+@pytest.mark.parametrize("ifname", [None, "net1", "net2"])
+def test_what_a_kill_left_half_made_goes_before_the_link_is_made(left, ifname):
+    observed = half_made_world(left)
+    found = plan(observed, ask(ifname=ifname))
+    assert steps(found, RemoveLink) == [RemoveLink("name 'web1'", netns("web1"), 5, left.name, WEB1_MARK)]
+    after = carried_out(observed, found)
+    assert [item.name for item in after.spaces[netns("web1")].links] == ["lo", ifname or "net1"]
+    assert plan(after, ask(ifname=ifname)) == Plan()
+    # It goes with its endpoint, too.
+    found = plan(observed, gone())
+    assert [step.index for step in steps(found, RemoveLink)] == [5]
+    assert plan(carried_out(observed, found), gone()) == Plan()
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"group": making_group(endpoint_mark("vlan20", "web2"))},
+        {"group": making_group(WEB1_MARK), "alias": "theirs"},
+        {"group": 7},
+        {},
+    ],
+)
+def test_a_link_without_our_mark_and_our_group_is_somebodys(theirs):
+    observed = half_made_world(ipvlan_link(5, "mine", 3, **theirs))
+    for spec in (ask(ifname="net1"), gone()):
+        found = plan(observed, spec)
+        assert steps(found, RemoveLink) == []
+        assert carried_out(observed, found).spaces[netns("web1")].named("mine")
+    assert "ifname 'mine' is taken by another link" in refusal(observed, ask(ifname="mine"))
+
+
+def test_a_marked_link_in_some_group_is_just_marked():
+    observed = altered(attached(world(), ask()), with_link(group=making_group(WEB1_MARK)))
+    assert plan(observed, ask()) == Plan()
+
+
+def test_a_parent_that_is_half_made_carries_nothing_yet():
+    left = vlan_link(3, "eth0.20", 2, 20, group=making_group(parent_mark("eth0.20")))
+    text = refusal(half_made_world(on=host(link(2, "eth0"), left)), ask())
+    assert "parent 'eth0.20' of network 'vlan20' is not there (any more); run vlan_network" in text
 
 
 @pytest.mark.parametrize(

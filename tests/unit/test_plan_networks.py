@@ -21,8 +21,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     HostSetting,
     Parent,
     dummy_name,
+    making_group,
     parent_mark,
-    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Child, Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import NetworkSpec
@@ -57,6 +57,7 @@ from .builders import (
 
 ETH0 = link(2, "eth0")
 OURS20 = Parent("eth0.20", "eth0", 20)
+WEB20 = network("web", "10.1.0.0/24", parent="eth0.20")
 MARKED20 = vlan_link(3, "eth0.20", 2, 20, alias=parent_mark("eth0.20"))
 
 
@@ -175,12 +176,63 @@ def test_internal_with_a_parent_uses_the_dummy_and_warns():
     assert change.plan.warnings == ("name 'web': internal is true, so parent 'eth0.20' is not used",)
 
 
-def test_what_a_kill_left_of_a_parent_goes_before_it_is_made():
-    left = vlan_link(9, working_name(parent_mark("eth0.20")), 2, 20)
-    observed = seen(on=host(ETH0, left), made=[OURS20])
+def half_made(name: str) -> dict[str, Any]:
+    return {"up": False, "group": making_group(parent_mark(name))}
+
+
+def test_what_a_kill_left_of_a_parent_is_finished():
+    left = vlan_link(9, "eth0.20", 2, 20, **half_made("eth0.20"))
+    asked = ask("web", "10.1.0.0/24", parent="eth0.20")
+    for known in ([], [WEB20]):
+        observed = seen(*known, on=host(ETH0, left), made=[OURS20])
+        change = plan(observed, asked)
+        mark = parent_mark("eth0.20")
+        assert change.plan.kernel == (ChangeParent("name 'web'", "eth0.20", up=True, mark=mark),)
+        assert ("repair", "parent", "eth0.20") in done(change)
+        after = carried_out(observed, change.plan)
+        assert (after.host.links["eth0.20"].alias, after.host.links["eth0.20"].group) == (mark, 0)
+        assert plan(after, asked).plan == Plan()
+
+
+def test_what_a_kill_left_of_a_dummy_is_finished():
+    dummy = dummy_name("web")
+    observed = seen(on=host(ETH0, link(9, dummy, "dummy", **half_made(dummy))), made=[Parent(dummy)])
+    change = plan(observed, ask("web", "10.1.0.0/24"))
+    assert change.plan.kernel == (ChangeParent("name 'web'", dummy, up=True, mark=parent_mark(dummy)),)
+
+
+def test_what_a_kill_left_of_another_parent_is_made_anew_unless_others_would_lose_by_it():
+    left = vlan_link(9, "eth0.20", 2, 21, **half_made("eth0.20"))
+    observed = seen(on=host(ETH0, left), made=[OURS20], children={})
     change = plan(observed, ask("web", "10.1.0.0/24", parent="eth0.20"))
-    assert change.plan.kernel[0] == RemoveLink("name 'web'", None, 9, left.name, parent_mark("eth0.20"))
+    assert change.plan.kernel[0] == RemoveLink("name 'web'", None, 9, "eth0.20", parent_mark("eth0.20"))
     assert plan(carried_out(observed, change.plan), ask("web", "10.1.0.0/24", parent="eth0.20")).plan == Plan()
+    child = Child(macvlan_link(12, "theirs", 9), "namespace 'x'")
+    assert "would be lost" in refusal(
+        replace(observed, children={9: [child]}), ask("web", "10.1.0.0/24", parent="eth0.20")
+    )
+
+
+def test_what_a_kill_left_of_a_parent_goes_with_its_network():
+    left = vlan_link(9, "eth0.20", 2, 20, **half_made("eth0.20"))
+    change = plan(seen(WEB20, on=host(ETH0, left), made=[OURS20]), gone("web"))
+    assert change.plan.kernel == (RemoveLink("parent 'eth0.20'", None, 9, "eth0.20", parent_mark("eth0.20")),)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"group": making_group(parent_mark("eth0.30"))},
+        {"group": making_group(parent_mark("eth0.20")), "alias": "theirs"},
+        {"group": 7},
+    ],
+)
+def test_a_parent_without_our_mark_and_our_group_is_somebodys(theirs):
+    observed = seen(WEB20, on=host(ETH0, vlan_link(9, "eth0.20", 2, 20, **theirs)), made=[OURS20])
+    change = plan(observed, ask("web", "10.1.0.0/24", parent="eth0.20"))
+    assert change.plan.kernel == ()
+    assert "made anew by somebody else" in change.plan.warnings[0]
+    assert plan(observed, gone("web")).plan.kernel == ()
 
 
 def test_a_base_that_is_down_leaves_the_sub_interface_down_and_warns():
