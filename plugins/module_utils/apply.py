@@ -154,17 +154,8 @@ def _by_space(steps: Iterable[Any]) -> dict[Target | None, list[Any]]:
 
 
 def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
-    prepared = False
-    for step in steps:
-        words = f"make namespace '{step.target.value}'"
-        try:
-            descriptor = netlink.create_namespace(step.target.value, prepared)
-        except UnderlayError as error:
-            run.note(step.item, error, words)
-            continue
-        os.close(descriptor)
-        prepared = True
-        run.note(step.item, None, words)
+    for step, answer in zip(steps, netlink.create_namespaces([step.target.value for step in steps])):
+        run.note(step.item, answer, f"make namespace '{step.target.value}'")
 
 
 def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:

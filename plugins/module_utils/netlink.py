@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
+from threading import Thread
 from typing import Any, ClassVar, Optional, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -109,6 +110,7 @@ _RECEIVE_BYTES = 65536
 _SEND_BYTES = 65536
 _SOCKET_BUFFER_BYTES = 8 << 20
 _SIDE_BY_SIDE = 500
+_WORTH_A_THREAD = 16
 _ACK_BYTES = 4096  # more than an answer with its text takes of the receive buffer
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _NETLINK_CAP_ACK = 10  # linux/netlink.h
@@ -952,6 +954,43 @@ def create_namespace(name: str, prepared: bool = False) -> int:
     """
     _record("create_namespace", name)
     return namespaces.create(name, prepared)
+
+
+def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
+    """Make named namespaces as ``create_namespace`` does; the answer to each, None where it is made.
+
+    Of many, a second thread makes every other one: the kernel makes two in little more than the time of one.
+    """
+    answers: list[UnderlayError | None] = []
+    while len(answers) < len(names) and None not in answers:
+        answers.append(_created(names[len(answers)]))
+    rest = names[len(answers) :]
+    if len(rest) < _WORTH_A_THREAD or recorder is not None:
+        return answers + [_created(name, prepared=True) for name in rest]
+    made: list[Any] = [None, None]
+
+    def make(half: int) -> None:
+        try:
+            made[half] = [_created(name, prepared=True) for name in rest[half::2]]
+        except BaseException as error:  # pylint: disable=broad-except # raised again where it is seen
+            made[half] = error
+
+    thread = Thread(target=make, args=(1,))
+    thread.start()
+    make(0)
+    thread.join()
+    for found in made:
+        if isinstance(found, BaseException):
+            raise found
+    return answers + [made[number % 2][number // 2] for number in range(len(rest))]
+
+
+def _created(name: str, prepared: bool = False) -> UnderlayError | None:
+    try:
+        os.close(create_namespace(name, prepared))
+    except UnderlayError as error:
+        return error
+    return None
 
 
 def remove_namespace(name: str) -> None:

@@ -550,6 +550,51 @@ def test_failed_creation_leaves_nothing(host, monkeypatch):
     assert not os.path.exists("/run/netns/mine")
 
 
+def test_many_are_made_by_two_threads_and_each_answers_for_itself(host):
+    """What is told of them by iproute2: the link that each got by its own descriptor is in the one of its name."""
+    names = [f"many{number}" for number in range(60)]
+    taken = {names[0], names[1], names[20], names[41]}
+    for name in taken:
+        Path(netlink.NETNS_DIR, name).write_text("mine")
+    answers = netlink.create_namespaces(names)
+    assert {name: str(answer) for name, answer in zip(names, answers) if answer} == {
+        name: f"namespace '{name}' exists already" for name in taken
+    }
+    made = [name for name in names if name not in taken]
+    assert named() == {"host", *made}
+    identities = set()
+    for name in made:
+        with netlink.Channel(fd := netlink.open_namespace(f"{netlink.NETNS_DIR}/{name}")) as channel:
+            done(channel.send([CreateLink(name, "dummy")]))
+            identities.add(netlink.namespace_id(fd))
+        os.close(fd)
+    assert len(identities) == len(made)
+    for name in made:
+        told = subprocess.run(["ip", "-json", "-n", name, "link"], check=True, capture_output=True).stdout
+        assert [link["ifname"] for link in json.loads(told)] == ["lo", name]
+        netlink.remove_namespace(name)
+    for name in taken:
+        file = Path(netlink.NETNS_DIR, name)
+        assert file.read_text() == "mine"
+        file.unlink()
+
+
+@pytest.mark.parametrize("broken", ["many30", "many31"])
+def test_what_breaks_in_either_thread_is_raised(host, monkeypatch, broken):
+    original = namespaces.create
+
+    def create(name: str, prepared: bool) -> int:
+        if name == broken:
+            raise MemoryError
+        return original(name, prepared)
+
+    monkeypatch.setattr(namespaces, "create", create)
+    with pytest.raises(MemoryError):
+        netlink.create_namespaces([f"many{number}" for number in range(40)])
+    for name in named() - {"host"}:
+        netlink.remove_namespace(name)
+
+
 @pytest.mark.parametrize("path", ["/proc/self/ns/uts", "/dev/null", "/run", "/etc/hostname"])
 def test_path_that_is_no_network_namespace(path):
     with pytest.raises(UnderlayError, match=f"{path} is no network namespace"):

@@ -128,7 +128,7 @@ def test_the_allocator_knows_neither_store_nor_kernel():
 # --- who writes -----------------------------------------------------------------------------------------------
 
 WRITES = {
-    *("send", "create_namespace", "remove_namespace", "remove_leftover", "side_by_side", "write_sysctl", "write"),
+    *("send", "create_namespaces", "remove_namespace", "remove_leftover", "side_by_side", "write_sysctl", "write"),
     *("put_block", "make_file", "remove_file"),  # hosts.py
     *("put_files", "remove_all"),  # install.py
     "send_announcements",  # announce.py
