@@ -403,7 +403,7 @@ def _make_links(run: _Run, steps: Sequence[MakeLink]) -> None:
 def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], steps: Sequence[MakeLink]) -> None:
     with contextlib.ExitStack() as stack:
         descriptors: dict[Target, int] = {}
-        ready: list[MakeLink] = []
+        ready: list[tuple[MakeLink, str, netlink.Request]] = []
         for step in steps:
             words = f"make a {step.kind} link on '{step.parent}' in {step.space}"
             try:
@@ -414,9 +414,7 @@ def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], ste
             except UnderlayError as error:
                 run.note(step.item, error, words)
                 continue
-            ready.append(step)
-        requests = [
-            netlink.CreateLink(
+            request = netlink.CreateLink(
                 step.name,
                 step.kind,
                 parent_index=indexes[step.parent],
@@ -426,12 +424,10 @@ def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], ste
                 attributes=step.attributes,
                 group=step.group,
             )
-            for step in ready
-        ]
-        for step, answer in zip(ready, channel.send(requests)):
-            run.note(
-                step.item, _explained(answer, step.kind), f"make a {step.kind} link on '{step.parent}' in {step.space}"
-            )
+            ready.append((step, words, request))
+        answers = channel.send([request for _step, _words, request in ready])
+        for (step, words, _request), answer in zip(ready, answers):
+            run.note(step.item, _explained(answer, step.kind), words)
 
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:

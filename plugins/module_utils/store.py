@@ -309,7 +309,8 @@ class Store:
             drops = [step.row for step in steps if isinstance(step, Drop)]
             puts = [step.row for step in steps if isinstance(step, Put)]
             gone = [row for row in drops if self._drop(row) and isinstance(row, Allocation)]
-            came = [row for row in puts if self._put(row) and isinstance(row, Allocation)]
+            came = [row for row in puts if isinstance(row, Allocation) and self._put_allocation(row)]
+            self._put_others([row for row in puts if not isinstance(row, Allocation)])
             self._change_held(gone, came)
             self._keep_history(gone, [row for row in puts if isinstance(row, Allocation)])
 
@@ -328,16 +329,18 @@ class Store:
         finally:
             self._begin()
 
-    def _put(self, row: Any) -> bool:
-        """Whether it was not there before (told of allocations only)."""
-        table, values_of = _ROWS[type(row)]
-        values = values_of(row)
-        if isinstance(row, Allocation):
-            return self._put_allocation(row, values)
-        self._sql.execute(f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values)
-        return False
+    def _put_others(self, rows: Iterable[Any]) -> None:
+        by_table: dict[str, list[tuple[Any, ...]]] = {}
+        for row in rows:
+            table, values_of = _ROWS[type(row)]
+            by_table.setdefault(table, []).append(values_of(row))
+        for table, values in by_table.items():
+            places = ", ".join("?" * len(values[0]))
+            self._sql.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", values)
 
-    def _put_allocation(self, row: Allocation, values: tuple[Any, ...]) -> bool:
+    def _put_allocation(self, row: Allocation) -> bool:
+        """Whether it was not there before."""
+        values = _allocation_row(row)
         if self._sql.execute(
             "INSERT OR IGNORE INTO allocations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
         ).rowcount:
