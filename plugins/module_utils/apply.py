@@ -62,6 +62,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 # Namespaces that are open at a time: well under the 1,024 descriptors that a process may have by default.
 _OPEN_AT_ONCE = 256
 _CHANNELS_AT_ONCE = 500  # one descriptor each
+_OF_THE_HOST_AT_ONCE = 64
 _SPACES_OF_A_PROCFS = 64
 _CLEARED_WITHIN_S, _LOOK_EVERY_S = 2.0, 0.02
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
@@ -197,12 +198,13 @@ def _check_gone(run: _Run, steps: Sequence[CheckGone]) -> None:
 
 
 def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
-    """Those of many namespaces at a time: with each the kernel waits until all its readers have let go, and meanwhile the
-    next namespace is opened, where it is looked once more whose the links are."""
+    """Those of many namespaces at a time, and many of the host's: with each the kernel waits until all its readers have let
+    go, and meanwhile the next namespace is opened, where it is looked once more whose the links are."""
     # What is made on a link goes before the link.
     groups = sorted(_by_space(steps).items(), key=lambda pair: pair[0] is None)
+    ways = _ways(sum(step.space is None for step in steps))
     under_way: deque[_Removal] = deque()
-    with netlink.side_by_side(len(groups)) as send:
+    with netlink.side_by_side(len(groups) - 1 + ways) as send:
         for target, group in groups:
             while under_way and (target is None or len(under_way) >= _CHANNELS_AT_ONCE):
                 _note_removed(run, under_way.popleft())
@@ -222,10 +224,23 @@ def _remove_links(run: _Run, steps: Sequence[RemoveLink]) -> None:
                 continue
             certain = [step for step in group if _is_still(links.get(step.name), step)]
             empties = target is not None and {step.name for step in certain} >= _but_loopback(links.values())
-            answers = send(channel, [netlink.DeleteLink(step.index) for step in certain])
-            under_way.append(_Removal(channel, certain, answers, target if empties else None))
+            parts = [certain] if target else [certain[first::ways] for first in range(ways)]
+            for number, part in enumerate(parts):
+                try:
+                    by = netlink.Channel() if number else channel
+                except UnderlayError as error:
+                    _note_all(run, part, error)
+                    continue
+                answers = send(by, [netlink.DeleteLink(step.index) for step in part])
+                under_way.append(_Removal(by, part, answers, target if empties else None))
         while under_way:
             _note_removed(run, under_way.popleft())
+
+
+def _ways(count: int) -> int:
+    """In how many parts that many links of the host are removed side by side. One processor has no readers to wait for
+    (kernel/rcu/tree.c, ``rcu_blocking_is_gp``)."""
+    return 1 if os.cpu_count() == 1 else max(1, min(count, _OF_THE_HOST_AT_ONCE))
 
 
 class _Removal(NamedTuple):

@@ -6,7 +6,10 @@ real, and again (nothing may be written).
 
 from __future__ import annotations
 
+import importlib
+import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +106,37 @@ def test_many_networks_in_one_task_come_out_in_input_order(host: Host) -> None:
 
 
 # --- links that are not ours ---
+
+
+@pytest.mark.parametrize(("processors", "ways"), [(1, 1), (8, 64)])
+def test_many_sub_interfaces_go_side_by_side_and_what_is_not_ours_stays(
+    host: Host, monkeypatch: pytest.MonkeyPatch, processors: int, ways: int
+) -> None:
+    """Where the kernel has to wait for its other processors; the lab has one, and is told of more."""
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    names = [f"n{number}" for number in range(100, 180)]
+    host.run(
+        NETWORK, networks=[{"name": name, "parent": f"eth0.{name[1:]}", **subnet("10.1.0.0/16")} for name in names]
+    )
+    batch(
+        "link del eth0.150\nlink add link eth0 name eth0.150 type vlan id 150\nlink add link eth0 name x type vlan id 9\n"
+    )
+    before = {name: host.link(name) for name in ("eth0", "eth0.150", "x")}
+    senders: list[tuple[Any, bool]] = []
+    netlink = importlib.import_module(f"{looks.COLLECTION}.module_utils.netlink")
+    real = netlink.Channel.send
+
+    def send(channel: Any, requests: Any) -> Any:
+        if any(isinstance(request, netlink.DeleteLink) for request in requests):
+            senders.append((channel, threading.current_thread() is threading.main_thread()))
+        return real(channel, requests)
+
+    monkeypatch.setattr(netlink.Channel, "send", send)
+    assert host.run(NETWORK, networks=[{"name": name} for name in names], state="absent")["changed"]
+    assert len({channel for channel, _here in senders}) == len(senders) == ways
+    assert {here for _channel, here in senders} == {ways == 1}
+    assert {name: link for name, link in host.links().items() if name.startswith("eth0") or name == "x"} == before
+    batch("link del eth0.150\nlink del x\n")
 
 
 def test_hand_made_links_of_any_name_are_used_and_never_touched(host: Host) -> None:
