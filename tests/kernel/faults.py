@@ -32,7 +32,7 @@ OS_WRITES = frozenset(
 )
 OS_BY_OTHERS = frozenset({"makedirs", "fdopen"})
 OS_READS = frozenset(
-    "abort close fsencode fspath fsync fstat geteuid getpid listdir lstat memfd_create pipe pread read readlink stat strerror"
+    "abort close cpu_count fsencode fspath fsync fstat geteuid getpid listdir lstat memfd_create pipe pread read readlink stat strerror"
     " uname walk"
     # Of announce.py, whose child process leaves nothing behind.
     " _exit chdir dup2 fork setsid waitpid".split()
