@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -94,12 +95,16 @@ class Host:
 
     def subnets_of(self, link: str) -> list[IPNetwork]:
         """The subnets of the addresses that the host has on a link."""
-        index = self.links[link].index if link in self.links else None
-        return [
-            ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network
-            for address in self.space.addresses
-            if address.index == index
-        ]
+        return self._subnets.get(self.links[link].index, []) if link in self.links else []
+
+    @cached_property
+    def _subnets(self) -> dict[int, list[IPNetwork]]:
+        """By the index of the link: each network in l3 asks about all links."""
+        found: dict[int, list[IPNetwork]] = {}
+        for address in self.space.addresses:
+            subnet = ipaddress.ip_interface(f"{address.address}/{address.prefixlen}").network
+            found.setdefault(address.index, []).append(subnet)
+        return found
 
 
 _NO_HOST = Host(Space((0, 0), ()), "", "", {})

@@ -405,9 +405,8 @@ def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetw
 
 
 def _enabled_families(options: Mapping[str, Any], subnets: tuple[Subnet, ...] | None) -> None:
-    for family in (4, 6):
-        given = any(subnet.family == family for subnet in subnets or ())
-        if given and options.get(f"enable_ipv{family}") is False:
+    for family in sorted({subnet.family for subnet in subnets or ()}):
+        if options.get(f"enable_ipv{family}") is False:
             raise ValueError(f"ipam_config has an IPv{family} subnet, but enable_ipv{family} is false")
 
 
