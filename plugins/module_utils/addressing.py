@@ -11,7 +11,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Union
 
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -44,6 +44,15 @@ class Subnet:
     @property
     def family(self) -> int:
         return self.network.version
+
+    # The results of a thousand endpoints tell them again and again.
+    @cached_property
+    def text(self) -> str:
+        return str(self.network)
+
+    @cached_property
+    def gateway_text(self) -> str | None:
+        return None if self.gateway is None else str(self.gateway)
 
     def bounds(self) -> tuple[int, int]:
         """The lowest and highest address that may be given out without being asked for, as integers."""

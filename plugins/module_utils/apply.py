@@ -447,12 +447,14 @@ def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], ste
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
     """The kernel's error with what it means for the user, where that is known."""
+    if error is None:
+        return None
     meaning = {
         errno.EOPNOTSUPP: f"this kernel has no driver '{kind}'; load it: modprobe {kind}",
         errno.EEXIST: "another link has taken its name or its VLAN meanwhile; run the task again",
         errno.EBUSY: "the parent is used by a bridge, a bond or another driver; use another parent",
     }
-    if error is None or error.errno not in meaning:
+    if error.errno not in meaning:
         return error
     return UnderlayError(f"{error}: {meaning[error.errno]}")
 
@@ -463,14 +465,14 @@ def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
         grouped.setdefault(step.space, []).append(step)
     spaces = list(grouped.items())
     for start in range(0, len(spaces), _SPACES_OF_A_PROCFS):
-        with netlink.procfs() as proc:
+        with netlink.procfs() as proc, netlink.at_home() as home:
             for target, group in spaces[start : start + _SPACES_OF_A_PROCFS]:
-                _set_up_space(run, proc, target, group)
+                _set_up_space(run, proc, home, target, group)
 
 
-def _set_up_space(run: _Run, proc: int, target: Target, group: Sequence[SetUp]) -> None:
+def _set_up_space(run: _Run, proc: int, home: int, target: Target, group: Sequence[SetUp]) -> None:
     try:
-        with _opened(run, target) as descriptor, netlink.entered(descriptor), netlink.Channel() as channel:
+        with _opened(run, target) as descriptor, netlink.entered(descriptor, home), netlink.Channel() as channel:
             run.cookies[target] = channel.cookie
             for step in group:
                 _set_up_one(run, channel, proc, step)

@@ -261,9 +261,8 @@ def attributes_of(data: bytes, offset: int = 0, wanted: Container[int] = _ANY) -
         length, number = unpack(data, offset)
         if length < ATTRIBUTE.size:
             break
-        number &= _TYPE_MASK
-        if number in wanted:
-            found[number] = data[offset + 4 : offset + length]
+        if number & _TYPE_MASK in wanted:
+            found[number & _TYPE_MASK] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
 

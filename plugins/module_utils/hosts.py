@@ -102,6 +102,7 @@ def without_block(text: str) -> str:
     return _BLOCK.sub("", text)
 
 
+@_found_once
 def with_block(text: str, block: str) -> str:
     """The text with ``block`` in the place of ours, at its end where there was none."""
     found = _BLOCK.search(text)
@@ -210,14 +211,17 @@ def _overwrite(path: str, before: str, after: str) -> None:
         try:
             if block_is_last and length < len(old):
                 os.ftruncate(descriptor, length)
-            place = same
-            while place < len(new):
-                place += os.pwrite(descriptor, new[place:], place)
+            _write(descriptor, new, same)
             os.ftruncate(descriptor, length)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise UnderlayError(_why(path, error)) from error
+
+
+def _write(descriptor: int, data: bytes, place: int = 0) -> None:
+    while place < len(data):
+        place += os.pwrite(descriptor, data[place:], place)
 
 
 def make_file(path: str, text: str) -> None:
@@ -230,19 +234,25 @@ def make_file(path: str, text: str) -> None:
     beside = _beside(path)
     try:
         _check_folder(path)
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+        _make_folder(folder)
         _unlink(beside)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(text.encode(errors="surrogateescape"))
+            _write(descriptor, text.encode(errors="surrogateescape"))
             os.link(beside, path)
         finally:
             os.close(descriptor)
             os.unlink(beside)
     except OSError as error:
         raise UnderlayError(f"{path} cannot be made: {error.strerror}") from error
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.mkdir(folder, 0o755)
+    except OSError:  # it is there, or the one above is not
+        os.makedirs(folder, mode=0o755, exist_ok=True)
 
 
 def remove_file(path: str, made: str, folders: Iterable[str]) -> None:

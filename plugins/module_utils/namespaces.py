@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
@@ -86,9 +87,20 @@ def current_namespace() -> int:
 
 
 @contextmanager
-def entered(netns_fd: int) -> Iterator[None]:
-    """This thread in that namespace; afterwards it is where it was. UnderlayError where it may not enter."""
-    with _returning():
+def at_home() -> Iterator[int]:
+    """The same, closed at the end: to enter or make many, each from here, it is opened once."""
+    descriptor = current_namespace()
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def entered(netns_fd: int, home: int | None = None) -> Iterator[None]:
+    """This thread in that namespace; afterwards it is where it was, of which ``home`` is a descriptor if the caller has one.
+    UnderlayError where it may not enter."""
+    with _returning(home):
         try:
             _set_namespace(netns_fd)
         except OSError as error:
@@ -97,8 +109,8 @@ def entered(netns_fd: int) -> Iterator[None]:
 
 
 @contextmanager
-def _returning() -> Iterator[None]:
-    before = current_namespace()
+def _returning(home: int | None) -> Iterator[None]:
+    before = current_namespace() if home is None else home
     try:
         yield
     finally:
@@ -106,7 +118,8 @@ def _returning() -> Iterator[None]:
             _set_namespace(before)
         except OSError as error:
             _die(f"cannot return to the network namespace that this process was in: {error}")
-        os.close(before)
+        if home is None:
+            os.close(before)
 
 
 def _die(text: str) -> NoReturn:
@@ -173,10 +186,10 @@ def _check_no_link(*paths: str) -> None:
             raise UnderlayError(f"{path} is a symbolic link, which is not followed; remove it")
 
 
-def create(name: str, prepared: bool = False) -> int:
-    """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c) and return a descriptor of it. ``prepared``:
-    this process has just made another; what that finds ready need not be looked at again, which the kernel does by a walk
-    over all names there are.
+def create(name: str, home: int, prepared: bool = False) -> None:
+    """Make a named namespace as ``ip netns add`` does (iproute2, ip/ipnetns.c); ``home`` is a descriptor of the one that this
+    thread is in. ``prepared``: this process has just made another; what that finds ready need not be looked at again, which
+    the kernel does by a walk over all names there are.
 
     A kill in the middle leaves an empty file that is no mount point: such a file counts as absent and is
     reused. Raises UnderlayError where the name is taken.
@@ -187,7 +200,7 @@ def create(name: str, prepared: bool = False) -> int:
         if not prepared:
             _prepare_directory()
         _make_mount_point(path, name)
-        return _bind_new_namespace(path)
+        _bind_new_namespace(path, home)
     except OSError as error:
         raise UnderlayError(f"namespace {name!r} cannot be made: {error.strerror}") from error
 
@@ -234,12 +247,11 @@ def _is_leftover(path: str) -> bool:
     return ours and stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
-def _bind_new_namespace(path: str) -> int:
+def _bind_new_namespace(path: str, home: int) -> None:
     try:
-        with _returning():
+        with _returning(home):
             _call("unshare", CLONE_NEWNET)
             _mount(_THIS_THREAD, path, MS_BIND)
-            return current_namespace()
     except OSError:
         _unmount(path)
         os.unlink(path)
@@ -416,6 +428,7 @@ def _fresh_procfs() -> int:
         os.close(system)
 
 
+@lru_cache(maxsize=64)
 def sysctl_path(name: str) -> str:
     """The file of a sysctl that each network namespace has for itself, within /proc: for
     ``net/ipv4/conf/eth0.20/forwarding``.

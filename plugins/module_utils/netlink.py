@@ -49,6 +49,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     NETNS_DIR,
     MissingNamespace,
     Namespace,
+    at_home,
     boot_id,
     current_namespace,
     entered,
@@ -946,14 +947,19 @@ def _record(verb: str, request: object) -> None:
         recorder(verb, request)
 
 
-def create_namespace(name: str, prepared: bool = False) -> int:
-    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes. ``prepared``:
-    this process has just made another.
+def create_namespace(name: str) -> int:
+    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes.
 
     What a kill in the middle leaves (an empty file) counts as absent. UnderlayError where the name is taken.
     """
+    with at_home() as home:
+        _create_namespace(name, home)
+    return open_namespace(namespaces.named_path(name))
+
+
+def _create_namespace(name: str, home: int, prepared: bool = False) -> None:
     _record("create_namespace", name)
-    return namespaces.create(name, prepared)
+    namespaces.create(name, home, prepared)
 
 
 def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
@@ -963,15 +969,15 @@ def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
     """
     answers: list[UnderlayError | None] = []
     while len(answers) < len(names) and None not in answers:
-        answers.append(_created(names[len(answers)]))
+        answers += _created([names[len(answers)]], prepared=False)
     rest = names[len(answers) :]
     if len(rest) < _WORTH_A_THREAD or recorder is not None:
-        return answers + [_created(name, prepared=True) for name in rest]
+        return answers + _created(rest)
     made: list[Any] = [None, None]
 
     def make(half: int) -> None:
         try:
-            made[half] = [_created(name, prepared=True) for name in rest[half::2]]
+            made[half] = _created(rest[half::2])
         except BaseException as error:  # pylint: disable=broad-except # raised again where it is seen
             made[half] = error
 
@@ -985,12 +991,18 @@ def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
     return answers + [made[number % 2][number // 2] for number in range(len(rest))]
 
 
-def _created(name: str, prepared: bool = False) -> UnderlayError | None:
-    try:
-        os.close(create_namespace(name, prepared))
-    except UnderlayError as error:
-        return error
-    return None
+def _created(names: Sequence[str], prepared: bool = True) -> list[UnderlayError | None]:
+    """The answer to each; ``prepared``: this process has just made another."""
+    answers: list[UnderlayError | None] = []
+    with at_home() as home:
+        for name in names:
+            try:
+                _create_namespace(name, home, prepared)
+            except UnderlayError as error:
+                answers.append(error)
+            else:
+                answers.append(None)
+    return answers
 
 
 def remove_namespace(name: str) -> None:

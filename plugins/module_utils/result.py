@@ -96,8 +96,8 @@ def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | Non
 
 def _subnet(subnet: addressing.Subnet) -> dict[str, Any]:
     return {
-        "subnet": str(subnet.network),
-        "gateway": None if subnet.gateway is None else str(subnet.gateway),
+        "subnet": subnet.text,
+        "gateway": subnet.gateway_text,
         "ip_range": None if subnet.ip_range is None else str(subnet.ip_range),
         "aux_addresses": {name: str(address) for name, address in subnet.auxiliary},
     }
@@ -134,7 +134,8 @@ def endpoint(
     if row.target == HOST:
         routes = _routes_of_host(link, space, outcome)
     else:
-        routes = _routes(row, item, addresses) if item else []
+        # Of what is not there no route can be.
+        routes = _routes(row, item, addresses) if item and attached else []
         if not predicted:
             routes = [route for route in routes if link and _is_there(route, link.index, space)]
     return {
@@ -228,19 +229,19 @@ def _interface(
     subnet = item.subnet_of(allocation.address) if item and allocation else None
     if allocation is None or subnet is None:
         return None
-    prefixlen = prefixlen_in(row.target, subnet)
-    if on is not None and (str(allocation.address), prefixlen) not in on:
+    text, prefixlen = str(allocation.address), prefixlen_in(row.target, subnet)
+    if on is not None and (text, prefixlen) not in on:
         return None
     return {
-        "address": str(allocation.address),
+        "address": text,
         "prefixlen": prefixlen,
-        "gateway": None if subnet.gateway is None else str(subnet.gateway),
+        "gateway": subnet.gateway_text,
     }
 
 
 def _routes(row: Endpoint, item: Network, addresses: Mapping[int, Allocation]) -> list[dict[str, Any]]:
     """The routes that we answer for: the subnet of each address, and the default routes."""
-    routes = []
+    routes: list[dict[str, Any]] = []
     for family in FAMILIES:
         allocation = addresses.get(family)
         subnet = item.subnet_of(allocation.address) if allocation else None
@@ -248,12 +249,11 @@ def _routes(row: Endpoint, item: Network, addresses: Mapping[int, Allocation]) -
             continue
         default = default_route_of(item, allocation) if family in row.default_route else None
         if default:
-            routes.append(
-                {"destination": "default", "gateway": default.gateway and str(default.gateway), "family": family}
-            )
+            gateway = subnet.gateway_text if default.gateway else None
+            routes.append({"destination": "default", "gateway": gateway, "family": f"ipv{family}"})
         if subnet.network.num_addresses > 1:
-            routes.append({"destination": str(subnet.network), "gateway": None, "family": family})
-    return [{**route, "family": f"ipv{route['family']}"} for route in routes]
+            routes.append({"destination": subnet.text, "gateway": None, "family": f"ipv{family}"})
+    return routes
 
 
 def _is_there(route: Mapping[str, Any], index: int, space: Space | None) -> bool:
@@ -328,7 +328,7 @@ def usages(
             found.append(
                 {
                     "network": item.name,
-                    "subnet": str(subnet.network),
+                    "subnet": subnet.text,
                     "ip_range": None if ip_range is None else str(ip_range),
                     "family": f"ipv{subnet.family}",
                     "size": use.size,

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import facts, namespaces, netlink
@@ -583,10 +584,10 @@ def test_many_are_made_by_two_threads_and_each_answers_for_itself(host):
 def test_what_breaks_in_either_thread_is_raised(host, monkeypatch, broken):
     original = namespaces.create
 
-    def create(name: str, prepared: bool) -> int:
+    def create(name: str, *others: Any) -> None:
         if name == broken:
             raise MemoryError
-        return original(name, prepared)
+        original(name, *others)
 
     monkeypatch.setattr(namespaces, "create", create)
     with pytest.raises(MemoryError):
