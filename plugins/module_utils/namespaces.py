@@ -390,7 +390,7 @@ def process_start_time(pid: int) -> int | None:
 
 def boot_id() -> str:
     """A text that is another after each boot (man 4 random)."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
 
 
@@ -445,7 +445,7 @@ def read_sysctls(netns_fd: int | None, names: Iterable[str]) -> dict[str, str]:
     found = {}
     with inside(netns_fd):
         for name in names:
-            with suppress(OSError), open(f"/proc/{sysctl_path(name)}", encoding="ascii") as file:
+            with suppress(OSError), open(f"/proc/{sysctl_path(name)}", encoding="utf-8") as file:
                 found[name] = file.read().strip()
     return found
 

@@ -188,12 +188,13 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
     leaving = {spec.name for spec in specs if spec.state == ABSENT} & set(seen.networks)
     if purge:
         leaving |= set(seen.networks) - {spec.name for spec in specs}
+    concerned = leaving | _changing_subnets(seen, known)
     changing = {spec.name for spec in known if spec.settings or spec.driver or spec.parent or spec.internal is not None}
     return replace(
         seen,
         children=_children(seen) if fresh or leaving or changing else None,
         allocations=_merged(
-            store.of_networks(leaving | _changing_subnets(seen, known)),
+            store.of_networks(concerned) if concerned else (),
             store.holders(_set_aside(seen, specs)),
         ),
         elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),
@@ -406,7 +407,7 @@ def _lifelines(
 
 def _machine_id() -> str:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
             return file.read().strip()
     return os.uname().nodename
 

@@ -54,9 +54,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
     """A network; ``parents`` are the links that we made or will have made."""
     made = parents.get(item.parent)
     link = host.links.get(item.parent)
-    _base, vlan_id, protocol = vlan_of(link) if link else (None, None, None)
-    if made is not None:
-        vlan_id, protocol = made.vlan_id, made.protocol
+    vlan_id, protocol = (made.vlan_id, made.protocol) if made else vlan_of(link)[1:] if link else (None, None)
     return {
         "name": item.name,
         "driver": item.driver_name,

@@ -46,11 +46,16 @@ Result = dict[str, Any]
 
 def run(module: Any, work: Callable[[Any], Result]) -> None:
     """Runs one module; whatever goes wrong becomes an error that a user can act on."""
+    # The result is told within it as well, or the collector would begin with all that the run has made.
+    with without_collector():
+        _run(module, work)
+
+
+def _run(module: Any, work: Callable[[Any], Result]) -> None:
     told = {"interpreter": sys.executable} if pythons.moved() else {}
     try:
         _check_ground()
-        with without_collector():
-            outcome = work(module)
+        outcome = work(module)
     except Unfinished as error:
         module.fail_json(
             msg=f"{error}\nWhat could be done is done (see 'done'); run the task again when the cause is mended",
