@@ -42,6 +42,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     Announce,
     ChangeParent,
     CheckGone,
+    KernelStep,
     MakeLink,
     MakeNamespace,
     MakeParent,
@@ -80,8 +81,11 @@ def apply(
     """
     store.write(plan.before)
     run = _Run(boot_id, spaces)
+    of_phase: dict[type, list[KernelStep]] = {}
+    for step in plan.kernel:
+        of_phase.setdefault(type(step), []).append(step)
     for phase in PHASES:
-        steps = [step for step in plan.kernel if isinstance(step, phase) and step.item not in run.failed]
+        steps = [step for step in of_phase.get(phase, ()) if step.item not in run.failed]
         if steps:
             try:
                 _HANDLERS[phase](run, steps)
@@ -538,7 +542,7 @@ def _requests(step: SetUp, link: Link) -> list[netlink.Request]:
         attributes=step.attributes,
         group=0 if step.made else None,
     )
-    if change != netlink.ChangeLink(link.index):
+    if step.made or change != netlink.ChangeLink(link.index):
         requests.append(change)
     requests += [
         netlink.AddAddress(link.index, str(address), plen, optimistic=step.optimistic)

@@ -147,7 +147,7 @@ def decode_link(data: bytes) -> Link:
     """The link of an RTM_NEWLINK message, given without its header."""
     _family, _type, index, flags, _change = _LINK.unpack_from(data)
     found = attributes_of(data, _LINK.size, _LINK_WANTED)
-    info = attributes_of(found.get(_IFLA_LINKINFO, b""))
+    info = attributes_of(found[_IFLA_LINKINFO]) if _IFLA_LINKINFO in found else {}
     kind, port_kind = info.get(_IFLA_INFO_KIND), info.get(_IFLA_INFO_SLAVE_KIND)
     nsid = found.get(_IFLA_LINK_NETNSID)
     return Link(
@@ -163,11 +163,11 @@ def decode_link(data: bytes) -> Link:
         alias=text_of(found.get(_IFLA_IFALIAS, b"")),
         master=number_of(found.get(_IFLA_MASTER, b"")) or None,
         loopback=flags & _IFF_LOOPBACK != 0,
-        attributes=tuple(attributes_of(info.get(_IFLA_INFO_DATA, b"")).items()),
+        attributes=tuple(attributes_of(info[_IFLA_INFO_DATA]).items()) if _IFLA_INFO_DATA in info else (),
         port_kind=None if port_kind is None else text_of(port_kind),
         ipv6_conf=_ipv6_conf(found.get(_IFLA_AF_SPEC, b"")),
         group=number_of(found.get(_IFLA_GROUP, b"")),
-        other_names=_other_names(found.get(_IFLA_PROP_LIST, b"")),
+        other_names=_other_names(found[_IFLA_PROP_LIST]) if _IFLA_PROP_LIST in found else (),
     )
 
 

@@ -117,12 +117,13 @@ def made(wanted: Wanted, loopback_up: bool, name_free: bool) -> tuple[MakeLink, 
     """The steps that make the link; ``loopback_up`` says that the namespace's loopback has to be raised, too, and
     ``name_free`` that no other link keeps its name from it meanwhile."""
     network, row = wanted.network, wanted.row
-    name = row.ifname if name_free else working_name(wanted.mark)
+    mark = wanted.mark
+    name = row.ifname if name_free else working_name(mark)
     make = MakeLink(
         item=wanted.item,
         space=row.target,
         name=name,
-        group=making_group(wanted.mark),
+        group=making_group(mark),
         kind=network.driver.kind,
         parent=network.parent,
         attributes=network.driver.attributes(network.mode, network.flag),
@@ -136,7 +137,7 @@ def made(wanted: Wanted, loopback_up: bool, name_free: bool) -> tuple[MakeLink, 
         name=row.ifname,
         made=True,
         rename=not name_free,
-        mark=wanted.mark,
+        mark=mark,
         up=True,
         sysctls=wanted.sysctls(),
         addresses=tuple(pair for family in FAMILIES for pair in wanted.interfaces(family)),

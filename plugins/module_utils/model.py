@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -115,7 +116,10 @@ class Network:
         return tuple(subnet for subnet in self.subnets if enabled and subnet.family == family)
 
     def subnet_of(self, address: IPAddress) -> Subnet | None:
-        return next((subnet for subnet in self.subnets if address in subnet.network), None)
+        for subnet in self.subnets:  # a generator would take longer than to look into the one or two that there are
+            if address in subnet.network:
+                return subnet
+        return None
 
 
 @dataclass(frozen=True)
@@ -405,6 +409,7 @@ def endpoint_words(mark: str) -> str | None:
     return f"endpoint '{key[1]}' of network '{key[0]}'" if key else None
 
 
+@lru_cache(maxsize=4096)
 def making_group(mark: str) -> int:
     """The group that a link of ours is in until it is ready: the kernel takes it with the link, and no mark before there is
     one. Mark, group 0 and "up" come in one request, so what a kill left half made is found by this, and whatever has neither

@@ -171,11 +171,13 @@ def obstacle(name: str) -> str | None:
     """What keeps a namespace that does not exist from being made; None where nothing does."""
     path = named_path(name)
     try:
-        _check_no_link(NETNS_DIR, path)
+        _check_no_link(NETNS_DIR)
+        if os.path.lexists(path):
+            _check_no_link(path)
+            if not _is_leftover(path):
+                return f"{path} is no network namespace; move it away"
     except UnderlayError as error:
         return str(error)
-    if os.path.lexists(path) and not _is_leftover(path):
-        return f"{path} is no network namespace; move it away"
     return None
 
 
@@ -195,7 +197,7 @@ def create(name: str, home: int, prepared: bool = False) -> None:
     reused. Raises UnderlayError where the name is taken.
     """
     path = named_path(name)
-    _check_no_link(NETNS_DIR, path)
+    _check_no_link(NETNS_DIR)
     try:
         if not prepared:
             _prepare_directory()
@@ -230,6 +232,7 @@ def _make_mount_point(path: str, name: str) -> None:
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
     except FileExistsError:
+        _check_no_link(path)
         if not _is_leftover(path):
             raise UnderlayError(f"namespace {name!r} exists already") from None
 

@@ -296,7 +296,7 @@ def encode(request: Request) -> bytearray:
     bytes. So of each form it encodes one, with stand-ins for what varies, and copies of that get the values.
     """
     form, values = _FORMS[type(request)](request)
-    if any(len(value) < _SHORTEST for value in values):
+    if min(map(len, values)) < _SHORTEST:
         return encode_whole(request)
     mould = _moulds.get(form)
     if mould is None:

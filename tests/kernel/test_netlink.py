@@ -535,6 +535,19 @@ def test_file_that_is_somebodys_is_left_alone(host):
     file.unlink()
 
 
+@pytest.mark.parametrize("aim", ["nowhere", "empty", "/proc/self/ns/net"])
+def test_symbolic_link_is_not_followed(host, tmp_path, aim):
+    (tmp_path / "empty").touch()
+    link = Path(netlink.NETNS_DIR, "linked")
+    assert netlink.obstacle("linked") is None
+    link.symlink_to(tmp_path / aim)
+    assert f"{link} is a symbolic link" in netlink.obstacle("linked")
+    assert [f"{link} is a symbolic link" in str(answer) for answer in netlink.create_namespaces(["linked"])] == [True]
+    assert link.is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    link.unlink()
+
+
 def test_failed_creation_leaves_nothing(host, monkeypatch):
     original = namespaces._mount
 
