@@ -390,7 +390,7 @@ def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | Non
     # A subnet of one address has no room for its gateway: that one is reached on the link without a subnet.
     reason = None if network.num_addresses == 1 else addressing.unusable_in(network, gateway)
     if reason:
-        raise ValueError(f"gateway {gateway} cannot be used: {reason}")
+        raise ValueError(f"gateway {gateway} cannot be used: {reason}; correct one of them, or set gateway to 'none'")
     return gateway
 
 

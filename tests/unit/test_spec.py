@@ -403,17 +403,23 @@ def test_only_gateways_that_were_given_count_as_given():
     assert found.given_gateways == ()
 
 
+CORRECT_GATEWAY = "correct one of them, or set gateway to 'none'"
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
-        ({"gateway": "192.168.21.1"}, "gateway 192.168.21.1 cannot be used: it is outside 192.168.20.0/24"),
+        (
+            {"gateway": "192.168.21.1"},
+            f"gateway 192.168.21.1 cannot be used: it is outside 192.168.20.0/24; {CORRECT_GATEWAY}",
+        ),
         (
             {"gateway": "192.168.20.0"},
-            "gateway 192.168.20.0 cannot be used: it is the network address of 192.168.20.0/24",
+            f"gateway 192.168.20.0 cannot be used: it is the network address of 192.168.20.0/24; {CORRECT_GATEWAY}",
         ),
         (
             {"gateway": "192.168.20.255"},
-            "gateway 192.168.20.255 cannot be used: it is the broadcast address of 192.168.20.0/24",
+            f"gateway 192.168.20.255 cannot be used: it is the broadcast address of 192.168.20.0/24; {CORRECT_GATEWAY}",
         ),
         ({"ip_range": "192.168.21.0/25"}, "ip_range 192.168.21.0/25 is not inside subnet 192.168.20.0/24"),
         ({"ip_range": "192.168.0.0/16"}, "ip_range 192.168.0.0/16 is not inside subnet 192.168.20.0/24"),
