@@ -973,21 +973,21 @@ def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
     rest = names[len(answers) :]
     if len(rest) < _WORTH_A_THREAD or recorder is not None:
         return answers + _created(rest)
-    made: list[Any] = [None, None]
+    made: list[list[UnderlayError | None]] = [[], []]
+    broken: list[BaseException] = []
 
     def make(half: int) -> None:
         try:
             made[half] = _created(rest[half::2])
         except BaseException as error:  # pylint: disable=broad-except # raised again where it is seen
-            made[half] = error
+            broken.append(error)
 
     thread = Thread(target=make, args=(1,))
     thread.start()
     make(0)
     thread.join()
-    for found in made:
-        if isinstance(found, BaseException):
-            raise found
+    if broken:
+        raise broken[0]
     return answers + [made[number % 2][number // 2] for number in range(len(rest))]
 
 
