@@ -947,23 +947,9 @@ def _record(verb: str, request: object) -> None:
         recorder(verb, request)
 
 
-def create_namespace(name: str) -> int:
-    """Make a named namespace as ``ip netns add`` does; returns a descriptor of it, which the caller closes.
-
-    What a kill in the middle leaves (an empty file) counts as absent. UnderlayError where the name is taken.
-    """
-    with at_home() as home:
-        _create_namespace(name, home)
-    return open_namespace(namespaces.named_path(name))
-
-
-def _create_namespace(name: str, home: int, prepared: bool = False) -> None:
-    _record("create_namespace", name)
-    namespaces.create(name, home, prepared)
-
-
 def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
-    """Make named namespaces as ``create_namespace`` does; the answer to each, None where it is made.
+    """Make named namespaces as ``ip netns add`` does; the answer to each, None where it is made. What a kill in the middle
+    leaves (an empty file) counts as absent.
 
     Of many, a second thread makes every other one: the kernel makes two in little more than the time of one.
     """
@@ -997,7 +983,8 @@ def _created(names: Sequence[str], prepared: bool = True) -> list[UnderlayError 
     with at_home() as home:
         for name in names:
             try:
-                _create_namespace(name, home, prepared)
+                _record("create_namespace", name)
+                namespaces.create(name, home, prepared)
             except UnderlayError as error:
                 answers.append(error)
             else:

@@ -936,7 +936,6 @@ _ROWS: dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
             row.hosts_path,
         ),
     ),
-    Allocation: ("allocations", _allocation_row),
     Held: ("history", _past_row),
 }
 

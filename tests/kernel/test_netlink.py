@@ -55,6 +55,14 @@ def nothing_left():
     assert named() == set()
 
 
+def created(name: str) -> int:
+    """A descriptor of the new namespace."""
+    [error] = netlink.create_namespaces([name])
+    if error:
+        raise error
+    return netlink.open_namespace(f"{netlink.NETNS_DIR}/{name}")
+
+
 def here() -> str:
     return os.readlink("/proc/thread-self/ns/net")
 
@@ -69,7 +77,7 @@ def descriptor_of_here() -> Iterator[int]:
 @pytest.fixture
 def host():
     """A channel of a fresh namespace that stands for the host: this thread is in it, `eth0` is a trunk."""
-    fd = netlink.create_namespace("host")
+    fd = created("host")
     try:
         with netlink.entered(fd), Channel() as channel:
             up = " && ".join(f"ip link set {name} up" for name in ("lo", "eth0", "tor"))
@@ -83,7 +91,7 @@ def host():
 @pytest.fixture
 def web(host):
     """The descriptor of a second, empty namespace."""
-    fd = netlink.create_namespace("web")
+    fd = created("web")
     try:
         yield fd
     finally:
@@ -447,7 +455,7 @@ def test_recorder_hears_of_each_write_before_it_is_done(host, monkeypatch):
     done(host.send([ChangeLink(host.link_index("one"), alias="a"), DeleteLink(host.link_index("one"))]))
     for read in (host.links, host.addresses, host.routes, netlink.every_namespace):
         read()
-    os.close(netlink.create_namespace("two"))
+    os.close(created("two"))
     write_sysctl(None, {"net/ipv4/conf/eth0/forwarding": "1"})
     netlink.remove_namespace("two")
     assert [(verb, link and link.alias) for verb, link, _request in heard] == [
@@ -480,7 +488,7 @@ def ip_netns() -> list[str]:
 
 
 def test_namespace_is_one_for_ip(host):
-    fd = netlink.create_namespace("mine")
+    fd = created("mine")
     assert ip_netns() == ["host", "mine"]
     assert [entry["ifname"] for entry in ip("-n", "mine", "link")] == ["lo"]
     assert named() == {"host", "mine"}
@@ -504,21 +512,21 @@ def test_namespace_of_ip_is_one_for_us(host):
 
 def test_name_that_is_taken(web):
     with pytest.raises(UnderlayError, match="namespace 'web' exists already"):
-        netlink.create_namespace("web")
+        created("web")
     assert netlink.namespace_id(web) in netlink.every_namespace()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "x" * 256])
 def test_name_that_no_namespace_can_have(name):
     with pytest.raises(UnderlayError, match="cannot be the name of a namespace"):
-        netlink.create_namespace(name)
+        created(name)
 
 
 def test_leftover_of_a_kill_is_no_namespace_and_is_reused(host):
     leftover = Path(netlink.NETNS_DIR, "half")
     leftover.touch(mode=0o000)
     assert "half" not in named()
-    os.close(netlink.create_namespace("half"))
+    os.close(created("half"))
     assert "half" in named()
     netlink.remove_namespace("half")
     leftover.touch()
@@ -530,7 +538,7 @@ def test_file_that_is_somebodys_is_left_alone(host):
     file = Path(netlink.NETNS_DIR, "notes")
     file.write_text("mine")
     with pytest.raises(UnderlayError, match="exists already"):
-        netlink.create_namespace("notes")
+        created("notes")
     assert file.read_text() == "mine"
     file.unlink()
 
@@ -559,7 +567,7 @@ def test_failed_creation_leaves_nothing(host, monkeypatch):
     monkeypatch.setattr(namespaces, "_mount", refuse)
     before = here()
     with pytest.raises(UnderlayError, match="namespace 'mine' cannot be made: Operation not permitted"):
-        netlink.create_namespace("mine")
+        created("mine")
     assert here() == before
     assert not os.path.exists("/run/netns/mine")
 
@@ -731,7 +739,7 @@ def test_sysctls_are_those_of_the_namespace(host, web, procfs, monkeypatch):
 def test_requests_side_by_side_reach_each_their_own_namespace():
     """Every namespace has the same names and the same indexes: one that went astray would be seen."""
     names = [f"side{number}" for number in range(150)]
-    open_ones = [netlink.create_namespace(name) for name in names]
+    open_ones = [created(name) for name in names]
     try:
         with ExitStack() as stack:
             channels = [stack.enter_context(netlink.Channel(descriptor)) for descriptor in open_ones]
