@@ -14,8 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (
@@ -35,15 +34,14 @@ _SIDE_BY_SIDE = 32
 _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40  # linux/sockios.h, linux/if.h
 
 
-@dataclass(frozen=True)
-class Speaker:
+class Speaker(NamedTuple):
     """A link that sends ``frames``, ``count`` times. ``identity`` is that of the namespace which ``path`` opens."""
 
     path: str
     identity: tuple[int, int]
     ifname: str
     frames: tuple[bytes, ...]
-    count: int
+    count: int  # type: ignore[assignment]
     interval_s: float
 
 

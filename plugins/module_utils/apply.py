@@ -14,7 +14,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -130,9 +129,9 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
         return step
     row = step.row
     if isinstance(row, MadeNamespace):
-        row = replace(row, cookie=run.cookies.get(Target("netns", row.name), row.cookie), boot_id=run.boot_id)
+        row = row._replace(cookie=run.cookies.get(Target("netns", row.name), row.cookie), boot_id=run.boot_id)
     elif isinstance(row, Endpoint):
-        row = replace(row, cookie=run.cookies.get(row.target, row.cookie), boot_id=run.boot_id)
+        row = row._replace(cookie=run.cookies.get(row.target, row.cookie), boot_id=run.boot_id)
     return Put(row, step.item)
 
 

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, parse_address
 from ansible_collections.netops.underlay.plugins.module_utils.book import Book
@@ -40,8 +39,7 @@ _IFA_F_PERMANENT = 0x80
 _IFAPROT_KERNEL_RA = 2
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """Something in which store and kernel differ: ``link_gone``, ``unknown_link`` or ``unknown_address``. ``reason`` says
     in words what was seen; ``dead``: it is proven that the endpoint's namespace is no more."""
 
@@ -54,8 +52,7 @@ class Finding:
     dead: bool = False
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """A link with an endpoint's mark."""
 
     key: Key

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
     IPAddress,
@@ -301,8 +301,7 @@ class _Shelf:
 # --- how full a subnet is -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """How the addresses of a subnet, or of its range, are used; ``size`` is what can be given out at all, and the sum of
     the others. Numbers of addresses."""
 

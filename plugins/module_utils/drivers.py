@@ -9,12 +9,10 @@ kernel gets all follow from these descriptions. Nothing here does anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One option of a driver, and the attribute in ``IFLA_INFO_DATA`` that carries it to the kernel.
 
     ``format`` is a ``struct`` format, ``values`` maps the option's choices to the kernel's numbers.
@@ -31,8 +29,7 @@ class Setting:
         return next((word for word, value in self.values.items() if value == number), str(number))
 
 
-@dataclass(frozen=True)
-class Driver:
+class Driver(NamedTuple):
     """What the rest of the code has to know of a kind of link.
 
     * ``kind``: the kernel's name of the link kind; ``module``: the kernel module that has it.

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 ENGINES = ("docker", "podman")
 AUTO = "auto"  # whichever engine has one of that name
@@ -48,8 +48,7 @@ _ONLY_HOST_ROOT = "macvlan and ipvlan need the host's root; run the container wi
 NS_GET_USERNS, NS_GET_OWNER_UID = 0xB701, 0xB704  # linux/nsfs.h
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """A container as its engine tells of it.
 
     :ivar engine: ``docker`` or ``podman``; the latter also where ``docker`` is Podman's stand-in for it
@@ -84,8 +83,7 @@ def words(container: Container) -> str:
 # --- looking --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Engine:
+class _Engine(NamedTuple):
     """An engine's command; ``name`` is what stands behind it, which for the command ``docker`` may be Podman."""
 
     name: str

@@ -12,7 +12,6 @@ import socket
 import struct
 import sys
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,8 +51,7 @@ class Ipv6Conf(NamedTuple):
     accept_ra_defrtr: int | None = None
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """One link of a namespace, from RTM_NEWLINK (net/core/rtnetlink.c, ``rtnl_fill_ifinfo``).
 
     * ``kind``: ``IFLA_INFO_KIND`` ("vlan", "veth"), None for hardware and loopback.
@@ -65,7 +63,7 @@ class Link:
     * ``group``: 0 is the default; ``other_names`` (``ip link property add``) are as taken as ``name``.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     name: str
     kind: str | None
     parent_index: int | None
@@ -84,15 +82,14 @@ class Link:
     other_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """One address of a link, from RTM_NEWADDR; of a point-to-point link our end.
 
     ``family`` is 4 or 6; ``address`` in the form of inet_ntop; ``scope``, ``flags`` and ``protocol`` as in
     linux/rtnetlink.h and linux/if_addr.h (``protocol`` 0 before Linux 5.18).
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     family: int
     address: str
     prefixlen: int
@@ -101,8 +98,7 @@ class Address:
     protocol: int
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """One route, from RTM_NEWROUTE.
 
     ``family`` is 4 or 6; ``destination`` 'default' or CIDR; ``source`` the preferred source address;
@@ -114,7 +110,7 @@ class Route:
     table: int
     destination: str
     gateway: str | None
-    index: int | None
+    index: int | None  # type: ignore[assignment]
     scope: int
     protocol: int
     type: int

@@ -15,8 +15,8 @@ import re
 import stat
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 
@@ -43,8 +43,7 @@ _CHUNK = 4096
 recorder: Callable[[str, object], None] | None = None
 
 
-@dataclass(frozen=True)
-class HostsFile:
+class HostsFile(NamedTuple):
     """A hosts file as seen: ``text`` None where there is none, then with the ``missing`` folders on the way to it;
     ``problem`` why it cannot be used; ``leftover``: a run that was killed while it made it left another file beside."""
 
@@ -130,7 +129,7 @@ def read_all(paths: Iterable[str]) -> dict[str, HostsFile]:
     found = {}
     for path in paths:
         file = read(path)
-        found[path] = file if file.text is None else replace(file, text=texts.setdefault(file.text, file.text))
+        found[path] = file if file.text is None else file._replace(text=texts.setdefault(file.text, file.text))
     return found
 
 

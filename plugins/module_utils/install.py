@@ -15,8 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils import restore
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
@@ -63,8 +62,7 @@ WantedBy=multi-user.target
 """
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file that has to be there."""
 
     path: str

@@ -8,8 +8,8 @@ Only what we manage is compared: further addresses and routes on the link are no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, parse_address
 from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_MIN_MTU, Address, Link, Route, attribute
@@ -65,8 +65,7 @@ def prefixlen_in(target: Target, subnet: Subnet) -> int:
     return subnet.network.max_prefixlen if target.kind == "host" else subnet.network.prefixlen
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An endpoint's link as it should be. ``addresses`` are by family; ``former`` those that it has until this run; in the
     host's own namespace ``peers`` are the addresses of the other endpoints."""
 
@@ -75,8 +74,8 @@ class Wanted:
     row: Endpoint
     addresses: Mapping[int, Allocation]
     mtu: int | None
-    former: Mapping[int, Allocation] = field(default_factory=dict)
-    peers: Mapping[int, tuple[IPAddress, ...]] = field(default_factory=dict)
+    former: Mapping[int, Allocation] = MappingProxyType({})
+    peers: Mapping[int, tuple[IPAddress, ...]] = MappingProxyType({})
 
     @property
     def mark(self) -> str:
@@ -152,7 +151,7 @@ def _optimistic(wanted: Wanted, step: SetUp) -> SetUp:
     link has stay as they are."""
     if wanted.network.ipv6_dad != OPTIMISTIC or not any(address.version == 6 for address, _plen in step.addresses):
         return step
-    return replace(step, sysctls={OPTIMISTIC_DAD: "1", **step.sysctls}, optimistic=True)
+    return step._replace(sysctls={OPTIMISTIC_DAD: "1", **step.sysctls}, optimistic=True)
 
 
 def loopback_alone(item: str, target: Target, space: Space | None) -> tuple[SetUp, dict[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LLDP = 0x88CC
 _ETHERNET_BYTES = 14
@@ -24,8 +24,7 @@ _CDP_HEADER_BYTES = 4
 _CDP_DEVICE, _CDP_PORT, _CDP_NATIVE_VLAN = 1, 3, 10
 
 
-@dataclass(frozen=True)
-class Neighbour:
+class Neighbour(NamedTuple):
     """A switch and its port. ``vlans`` are those that it says the port carries, empty if it does not say; ``native_vlan``
     that of frames without a tag."""
 

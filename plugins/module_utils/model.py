@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,11 +25,10 @@ DEFAULT_VLAN_PROTOCOL = "802.1q"
 NONE = "none"
 
 
-@dataclass(frozen=True)
-class Announcing:
+class Announcing(NamedTuple):
     """How often neighbours are told of an endpoint that comes or changes, and how long lies between."""
 
-    count: int = 3
+    count: int = 3  # type: ignore[assignment]
     interval_ms: int = 1000
 
 
@@ -40,8 +38,7 @@ ANNOUNCING = Announcing()
 NODAD, OPTIMISTIC, WAIT = "nodad", "optimistic", "wait"
 
 
-@dataclass(frozen=True)
-class HostRoute:
+class HostRoute(NamedTuple):
     """A route of the host out of a parent, to what another host has in l3 or l3s."""
 
     subnet: IPNetwork
@@ -51,8 +48,7 @@ class HostRoute:
         return f"{self.subnet} via {self.via}"
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """A network as it is kept.
 
     ``parent`` is the link that the endpoints hang on: the one asked for, or the dummy of an isolated network;
@@ -72,7 +68,7 @@ class Network:
     enable_ipv6: bool
     subnets: tuple[Subnet, ...]
     mtu: int | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     cooldown: int = 0
     vlan_protocol: str = DEFAULT_VLAN_PROTOCOL
     pending: bool = False
@@ -122,8 +118,7 @@ class Network:
         return None
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(NamedTuple):
     """A link that we made for networks to hang on: a VLAN sub-interface of ``base``, or a dummy (``base`` None)."""
 
     name: str
@@ -178,8 +173,7 @@ def sysctl_at(key: str, ifname: str) -> str:
 ROUTE_PROTOCOL = 110
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """An endpoint as it is kept. ``default_route`` holds the families (4, 6) for which it carries the default route;
     ``cookie`` is the kernel's number of the namespace, ``boot_id`` and ``start_time`` tell a reused pid from the old one.
     ``sysctls`` have IFNAME in the place of the link's name; ``hosts_path`` is the hosts file of a container."""
@@ -194,7 +188,7 @@ class Endpoint:
     boot_id: str = ""
     start_time: int | None = None
     aliases: tuple[str, ...] = ()
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = MappingProxyType({})
     hosts_path: str | None = None
 
     @property
@@ -206,8 +200,7 @@ class Endpoint:
         return f"{self.network}/{self.name}"
 
 
-@dataclass(frozen=True)
-class MadeNamespace:
+class MadeNamespace(NamedTuple):
     """A named namespace that we made; ``cookie`` and ``boot_id`` tell it from one of the same name made later (an
     inode would not: the kernel gives it out again)."""
 
@@ -216,8 +209,7 @@ class MadeNamespace:
     boot_id: str
 
 
-@dataclass(frozen=True)
-class MadeFile:
+class MadeFile(NamedTuple):
     """A hosts file or a folder for one that we made, by its path. ``digest`` is that of what a file held beside our names:
     what somebody has written to since is no longer ours."""
 
@@ -293,27 +285,24 @@ def released(row: Allocation) -> Action:
     return Action("release", "address", row.text, OwnerChange(row.owner, None))
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """An endpoint as it will be: its row and its addresses, None where it will not be; ``peers`` are those to which the
     host has a route by it."""
 
     key: tuple[str, str]
     row: Endpoint | None
     addresses: Mapping[int, Allocation]
-    peers: Mapping[int, tuple[IPAddress, ...]] = field(default_factory=dict)
+    peers: Mapping[int, tuple[IPAddress, ...]] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """A line of the history: who held an address (or all up to ``last``), from when until when."""
 
     row: Allocation
     until: int | None
 
 
-@dataclass(frozen=True)
-class HostSetting:
+class HostSetting(NamedTuple):
     """A setting of the whole host, as it is kept: ``value`` is what JSON can carry."""
 
     name: str
@@ -429,8 +418,7 @@ def dummy_name(network: str) -> str:
     return f"nud-{hashlib.sha256(network.encode()).hexdigest()[:10]}"
 
 
-@dataclass(frozen=True)
-class WireFinding:
+class WireFinding(NamedTuple):
     """Something about the wire that a person should know. ``severity`` is ``problem`` or ``hint``."""
 
     severity: str

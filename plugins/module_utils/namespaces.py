@@ -16,9 +16,8 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 
@@ -43,8 +42,7 @@ class MissingNamespace(UnderlayError, FileNotFoundError):
     """There is nothing at the path where a network namespace was expected."""
 
 
-@dataclass(frozen=True)
-class Namespace:
+class Namespace(NamedTuple):
     """One way to reach a network namespace: ``path`` opens it, ``words`` name it in a message."""
 
     path: str

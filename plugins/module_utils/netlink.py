@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
 from threading import Thread
-from typing import Any, ClassVar, Optional, Union
+from typing import Any, ClassVar, NamedTuple, Optional, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, ways_to_install
@@ -189,8 +189,7 @@ def _missing_words() -> str:
 KindAttributes = Sequence[tuple[int, str, Any]]
 
 
-@dataclass(frozen=True)
-class CreateLink:
+class CreateLink(NamedTuple):
     """A new link, down; with ``netns_fd`` it appears there, the parent being where the channel is."""
 
     name: str
@@ -203,8 +202,7 @@ class CreateLink:
     group: int | None = None
 
 
-@dataclass(frozen=True)
-class ChangeLink:
+class ChangeLink(NamedTuple):
     """What is given is changed, in one message; ``attributes`` need the ``kind`` that the link has, ``netns_fd`` is the
     namespace that it is moved to, where ``name`` stands for one that is taken there.
 
@@ -212,7 +210,7 @@ class ChangeLink:
     is down can be renamed and set up at once. Where a later part fails the earlier ones stay.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     name: str | None = None
     alias: str | None = None
     up: bool | None = None
@@ -224,30 +222,27 @@ class ChangeLink:
     group: int | None = None
 
 
-@dataclass(frozen=True)
-class DeleteLink:
+class DeleteLink(NamedTuple):
     """The link goes, and every link that was made on it, in any namespace."""
 
-    index: int
+    index: int  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
-class AddAddress:
+class AddAddress(NamedTuple):
     """A new address; EEXIST where the link has it. ``nodad``: an IPv6 address is used at once, unprobed; ``optimistic``: at
     once, while it is probed, if the link's sysctl allows that."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     address: str
     prefixlen: int
     nodad: bool = True
     optimistic: bool = False
 
 
-@dataclass(frozen=True)
-class DeleteAddress:
+class DeleteAddress(NamedTuple):
     """The address goes; EADDRNOTAVAIL where the link does not have it."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     address: str
     prefixlen: int
 
@@ -316,8 +311,7 @@ def encode_whole(request: Request) -> bytearray:
     return encoder(request)
 
 
-@dataclass(frozen=True)
-class _Mould:
+class _Mould(NamedTuple):
     """A message of one form, and where in it each of the values stands that vary."""
 
     message: bytes
@@ -428,8 +422,7 @@ _FORMS: dict[type, Callable[[Any], tuple[tuple[Any, ...], list[bytes]]]] = {
 }
 
 _STAND_INS: dict[type, Callable[[Any], Request]] = {
-    CreateLink: lambda request: replace(
-        request,
+    CreateLink: lambda request: request._replace(
         name=_filled(request.name, "~"),
         netns_fd=None if request.netns_fd is None else _OTHER_NUMBER,
         mac=None if request.mac is None else _MAC,
@@ -439,17 +432,16 @@ _STAND_INS: dict[type, Callable[[Any], Request]] = {
         ],
         group=None if request.group is None else _THIRD_NUMBER,
     ),
-    ChangeLink: lambda request: replace(
-        request,
+    ChangeLink: lambda request: request._replace(
         index=_NUMBER,
         name=_filled(request.name, "~"),
         alias=_filled(request.alias, "^"),
         netns_fd=None if request.netns_fd is None else _OTHER_NUMBER,
         mac=None if request.mac is None else _MAC,
     ),
-    DeleteLink: lambda request: replace(request, index=_NUMBER),
-    AddAddress: lambda request: replace(request, index=_NUMBER, address=_address_like(request)),
-    DeleteAddress: lambda request: replace(request, index=_NUMBER, address=_address_like(request)),
+    DeleteLink: lambda request: request._replace(index=_NUMBER),
+    AddAddress: lambda request: request._replace(index=_NUMBER, address=_address_like(request)),
+    DeleteAddress: lambda request: request._replace(index=_NUMBER, address=_address_like(request)),
     AddRoute: lambda request: replace(request, index=_NUMBER),
     DeleteRoute: lambda request: replace(request, index=_NUMBER),
 }

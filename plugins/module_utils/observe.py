@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils import hosts, lifelines, netlink
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, Subnet, address_of
@@ -59,8 +59,7 @@ Key = tuple[str, str]  # (network, endpoint)
 Place = tuple[str, int, int, int]  # (segment, family, first, last)
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(NamedTuple):
     """One namespace as seen. ``identity`` is (device, inode), and its number, ``cookie``, is used once in a boot; ``path``
     opens it; ``start_time`` is that of the process by which it was reached."""
 
@@ -110,8 +109,7 @@ class Host:
 _NO_HOST = Host(Space((0, 0), ()), "", "", {})
 
 
-@dataclass(frozen=True)
-class Child:
+class Child(NamedTuple):
     """A link of one of our kinds on a parent of this host, wherever it is; ``words`` name its namespace."""
 
     link: Link
@@ -170,7 +168,7 @@ class Observed:
     def settled(self, spec: EndpointSpec) -> EndpointSpec:
         """What is asked for, with the engine that has the container."""
         target = self.engine_of.get(spec.target) if spec.target else None
-        return replace(spec, target=target) if target else spec
+        return spec._replace(target=target) if target else spec
 
     def hosts_path(self, row: Endpoint) -> str | None:
         """The hosts file that an endpoint's target has; None where it has none of its own."""
@@ -518,7 +516,7 @@ def _containers(
         reason = _why_not(found)
         if reason:
             unusable[settled] = reason
-            containers[settled] = replace(found, pid=0)
+            containers[settled] = found._replace(pid=0)
     return engine_of, containers, unusable
 
 
@@ -606,9 +604,9 @@ def _spaces(
             os.close(descriptor)
         space = by_identity[identity]
         if space.path != path:
-            space = replace(space, path=path)
+            space = space._replace(path=path)
         if target.kind == "pid":
-            space = replace(space, start_time=netlink.process_start_time(int(target.value)))
+            space = space._replace(start_time=netlink.process_start_time(int(target.value)))
         spaces[target] = space
     return spaces, unreachable
 

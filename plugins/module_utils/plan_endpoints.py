@@ -9,7 +9,7 @@ those that come, asked-for addresses are claimed before any free one is given ou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, links, parents, plan_names
@@ -385,7 +385,7 @@ def is_ours(made: MadeNamespace, space: Space, boot_id: str) -> bool:
 def _know_again(work: _Work, made: MadeNamespace, space: Space) -> None:
     """Of a namespace that we made in a run that was broken off we keep its number now."""
     if made.cookie is None and space.cookie is not None and is_ours(made, space, work.seen.host.boot_id):
-        work.namespaces[made.name] = replace(made, cookie=space.cookie)
+        work.namespaces[made.name] = made._replace(cookie=space.cookie)
         work.before.append(Put(work.namespaces[made.name]))
 
 
@@ -491,7 +491,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
     )
     hosts_path = _container_hosts(work, row)
     if hosts_path is not None:
-        row = replace(row, hosts_path=hosts_path)
+        row = row._replace(hosts_path=hosts_path)
     if left is not None:
         work.left.append((spec.item, left))
     work.endpoints.put(row)
@@ -834,7 +834,7 @@ def _steps(
     mtu = links.mtu_of(network, work.seen.host.links.get(network.parent))
     peers = _peers(work, row) if row.target == HOST else {}
     if peers:
-        work.outcomes[row.key] = replace(work.outcomes[row.key], peers=peers)
+        work.outcomes[row.key] = work.outcomes[row.key]._replace(peers=peers)
     wanted = links.Wanted(spec.item, network, row, addresses, mtu, former, peers)
     if link is None or space is None:
         if space is not None:
@@ -879,7 +879,7 @@ def _names_on_host(work: _Work) -> frozenset[str]:
 def _intended(row: Endpoint, former: Endpoint | None) -> Endpoint:
     """The row until its link is there; of one that moves it still says which namespace has the old link."""
     known = (former.cookie, former.boot_id) if former else (None, "")
-    return row if known == (row.cookie, row.boot_id) else replace(row, cookie=known[0], boot_id=known[1])
+    return row if known == (row.cookie, row.boot_id) else row._replace(cookie=known[0], boot_id=known[1])
 
 
 def _announced(

@@ -8,8 +8,8 @@ What follows for the endpoints of changed networks is planned by plan_endpoints,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
@@ -57,8 +57,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
 )
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What a run does to networks.
 
     ``networks`` and ``parents`` are as they will be; ``touched`` are networks whose endpoints have to be put right,
@@ -295,7 +294,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         ipv6_dad=_ipv6_dad(work, spec, old),
     )
     if spec.routes is None and network.routed and not network.isolated:
-        network = replace(network, routes=_kept_routes(old))
+        network = network._replace(routes=_kept_routes(old))
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
     work.networks[spec.name] = network
@@ -508,7 +507,7 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
     link = work.seen.host.links[made.name]
     base = work.seen.host.links.get(made.base) if made.base else None
     if made.base and made.protocol != network.vlan_protocol:
-        made = replace(made, protocol=network.vlan_protocol)
+        made = made._replace(protocol=network.vlan_protocol)
     if made.base and parents.vlan_of(link) != (base and base.index, made.vlan_id, made.protocol):
         lost = parents.lost_with(work.seen, made.name)
         if lost:
@@ -819,7 +818,7 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
 
 def _known(work: _Work, name: str) -> Network | None:
     old = work.seen.networks.get(name)
-    return replace(old, pending=False) if old and old.pending else old
+    return old._replace(pending=False) if old and old.pending else old
 
 
 def _write_changed(work: _Work) -> None:
@@ -828,11 +827,11 @@ def _write_changed(work: _Work) -> None:
     work.touched |= {name for name, network in work.networks.items() if network.parent in work.altered}
     work.touched |= {name for name, network in work.seen.networks.items() if network.pending and name in work.networks}
     for name in sorted(work.touched & set(work.seen.networks)):
-        network = work.networks[name] = replace(work.networks[name], pending=False)
+        network = work.networks[name] = work.networks[name]._replace(pending=False)
         if name in work.endpoints or name in work.unrouted:
             # A route is known until it is gone, or nobody could tell whose it is.
             known = dict.fromkeys((*network.routes, *work.seen.networks[name].routes))
-            work.before.append(Put(replace(network, pending=True, routes=tuple(known))))
+            work.before.append(Put(network._replace(pending=True, routes=tuple(known))))
             work.after.append(Put(network, WHOLE_RUN))
         elif network != work.seen.networks[name]:
             work.before.append(Put(network))

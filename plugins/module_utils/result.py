@@ -8,7 +8,6 @@ What only the kernel can know is None where it was not (or not yet) seen.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
@@ -81,7 +80,7 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
 
 def on_wire(seen: Mapping[str, Any] | None, findings: Iterable[Any]) -> dict[str, Any]:
     """What the trunk check adds to a network."""
-    return {"wire": seen, "findings": [asdict(item) for item in findings]}
+    return {"wire": seen, "findings": [item._asdict() for item in findings]}
 
 
 def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | None:
@@ -307,7 +306,7 @@ def past(line: Held) -> dict[str, Any]:
 
 def finding(item: Finding) -> dict[str, Any]:
     """Something in which store and kernel differ."""
-    return asdict(item)
+    return item._asdict()
 
 
 def usages(

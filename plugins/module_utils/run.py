@@ -18,7 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import netlink, observe, pythons, spec, store
+from ansible_collections.netops.underlay.plugins.module_utils import (  # noqa: F401 - importing.py comes before the others
+    importing,
+    netlink,
+    observe,
+    pythons,
+    spec,
+    store,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import shown
 from ansible_collections.netops.underlay.plugins.module_utils.apply import apply
 from ansible_collections.netops.underlay.plugins.module_utils.errors import (

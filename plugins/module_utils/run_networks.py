@@ -35,7 +35,7 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
     # What cuts the host off has to be asked for of the very network: a word beside the list, for all of it, is not enough.
     forced = {entry["name"] for entry in params.get("networks") or [params] if entry.get("force")}
     specs = [
-        replace(item, own_force=True) if item.name in forced else item
+        item._replace(own_force=True) if item.name in forced else item
         for item in spec.collect(items, spec.network_spec)
     ]
     spec.unique(specs, lambda item: item.name, "a network of this name")
@@ -133,10 +133,10 @@ def _foreseen(seen: Observed, plan: Plan) -> Host:
     links = dict(seen.host.links)
     for step in plan.kernel:
         if isinstance(step, ChangeParent) and (step.space or step.name in links):
-            link = replace(seen.moved[step.name][1], name=step.name) if step.space else links.pop(step.name)
+            link = seen.moved[step.name][1]._replace(name=step.name) if step.space else links.pop(step.name)
             name = step.new_name or link.name
             mtu = link.mtu if step.mtu is None else step.mtu
-            links[name] = replace(link, name=name, mtu=mtu, alias=step.mark or link.alias)
+            links[name] = link._replace(name=name, mtu=mtu, alias=step.mark or link.alias)
     return replace(seen.host, links=links)
 
 

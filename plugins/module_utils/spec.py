@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown, shown_number
@@ -57,8 +56,7 @@ _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]{1
 _SYSCTLS_TAKEN = {"net.ipv6.conf.IFNAME.disable_ipv6": "enable_ipv6 of the network"}
 
 
-@dataclass(frozen=True)
-class NetworkSpec:
+class NetworkSpec(NamedTuple):
     """A network as asked for. ``settings`` are the driver options that were given, by option name. ``force`` may
     be that of the whole task; ``own_force`` is given for this very network."""
 
@@ -86,8 +84,7 @@ class NetworkSpec:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class EndpointSpec:
+class EndpointSpec(NamedTuple):
     """An endpoint as asked for; ``target`` is None only where the state is ``absent``. ``keep``: an absent one keeps its
     addresses."""
 
@@ -122,8 +119,7 @@ class EndpointSpec:
         return self.ipv4_address if family == 4 else self.ipv6_address
 
 
-@dataclass(frozen=True)
-class Expiry:
+class Expiry(NamedTuple):
     """When an allocation ends: ``at`` a time (seconds since the epoch), ``after`` seconds from when it was made, or, with
     neither, never."""
 
@@ -134,8 +130,7 @@ class Expiry:
         return self.at if self.after is None else since + self.after
 
 
-@dataclass(frozen=True)
-class AddressSpec:
+class AddressSpec(NamedTuple):
     """An address as asked for by an owner, or all from ``address`` to ``last``; ``address`` None takes the next free
     one."""
 
@@ -278,7 +273,7 @@ def _announce(given: Mapping[str, Any] | None) -> Announcing | None:
     if given is None:
         return None
     bounds = {"count": (0, ANNOUNCE_MAX, "times"), "interval_ms": (10, ANNOUNCE_INTERVAL_MAX, "milliseconds")}
-    found = asdict(ANNOUNCING)
+    found = ANNOUNCING._asdict()
     for name, value in given.items():
         if name not in bounds:
             raise ValueError(f"announce: {shown(str(name))} is not known; there are count and interval_ms")

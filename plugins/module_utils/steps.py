@@ -8,8 +8,9 @@ A link is named by where it is and what it is called there, not by its index, wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Union
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
@@ -64,8 +65,7 @@ StoreStep = Union[Put, Drop, Settle]
 # --- the kernel -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CheckGone:
+class CheckGone(NamedTuple):
     """Look once more, right before what depends on it is done, that the namespace of this number is not there."""
 
     item: str
@@ -81,14 +81,13 @@ class RemoveRoutes:
     routes: tuple[HostRoute, ...]
 
 
-@dataclass(frozen=True)
-class RemoveLink:
+class RemoveLink(NamedTuple):
     """Take away a link of ours. ``space`` is the target of the namespace that it is in, None for the host's own;
     ``mark`` is checked once more right before."""
 
     item: str
     space: Target | None
-    index: int
+    index: int  # type: ignore[assignment]
     name: str
     mark: str
 
@@ -101,8 +100,7 @@ class RemoveNamespace:
     target: Target
 
 
-@dataclass(frozen=True)
-class MakeParent:
+class MakeParent(NamedTuple):
     """Make a VLAN sub-interface or a dummy in the group of what is being made, then mark and (if ``up``) raise it."""
 
     item: str
@@ -111,8 +109,7 @@ class MakeParent:
     mtu: int | None = None
 
 
-@dataclass(frozen=True)
-class ChangeParent:
+class ChangeParent(NamedTuple):
     """Alter a parent link of ours; ``new_name`` is what it is to be called. ``space`` is the target of the namespace that it
     is to come back from, where it is known by its mark alone. ``mark`` is for one that was left half made."""
 
@@ -142,8 +139,7 @@ class MakeNamespace:
     target: Target
 
 
-@dataclass(frozen=True)
-class RouteSpec:
+class RouteSpec(NamedTuple):
     """A route by a link: ``gateway`` None means the device itself; ``destination`` None is the default route, else one
     address."""
 
@@ -153,8 +149,7 @@ class RouteSpec:
     destination: IPAddress | None = None
 
 
-@dataclass(frozen=True)
-class MakeLink:
+class MakeLink(NamedTuple):
     """Make an endpoint's link straight in its namespace. ``name`` is its working name where its own is not free yet; by
     its ``group`` it is known until it has its mark."""
 
@@ -169,8 +164,7 @@ class MakeLink:
     mac_address: str | None
 
 
-@dataclass(frozen=True)
-class SetUp:
+class SetUp(NamedTuple):
     """Bring an endpoint's link to what it should be: everything in here is to be written, nothing else is.
 
     ``link`` is its present name in the namespace; ``made``: it was made a moment ago, and has no mark yet. Order: sysctls,
@@ -190,7 +184,7 @@ class SetUp:
     attributes: tuple[tuple[int, str, int], ...] = ()
     mtu: int | None = None
     mac_address: str | None = None
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = MappingProxyType({})
     routes_off: tuple[RouteSpec, ...] = ()
     addresses_off: tuple[tuple[IPAddress, int], ...] = ()
     addresses: tuple[tuple[IPAddress, int], ...] = ()
@@ -203,20 +197,18 @@ class SetUp:
         return self == SetUp(self.item, self.space, self.link, self.name)
 
 
-@dataclass(frozen=True)
-class Announce:
+class Announce(NamedTuple):
     """Tell the neighbours of an endpoint's link which addresses it has, ``count`` times. ``mark`` finds the link."""
 
     item: str
     space: Target
     mark: str
     addresses: tuple[IPAddress, ...]
-    count: int
+    count: int  # type: ignore[assignment]
     interval_ms: int
 
 
-@dataclass(frozen=True)
-class PutNames:
+class PutNames(NamedTuple):
     """Bring our block of names in a hosts file to ``block`` ('': no block). ``base`` is what a file begins with that is
     to be made; None: one that is not there is left alone."""
 
@@ -226,8 +218,7 @@ class PutNames:
     base: str | None = None
 
 
-@dataclass(frozen=True)
-class RemoveNames:
+class RemoveNames(NamedTuple):
     """Take away a hosts file that we made, if it holds nothing but what it began with and our names (``digest``), and
     those of ``folders`` that are empty then; else only our names."""
 

@@ -25,9 +25,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
     IPAddress,
@@ -498,8 +497,7 @@ def writing(state_dir: str, lock_timeout: float, who: str = "", waiting: Waiting
             yield Store(connection, fresh)
 
 
-@dataclass(frozen=True)
-class Rebuilt:
+class Rebuilt(NamedTuple):
     """A store in the place of a damaged one. ``rows`` are those that could still be read from it; ``aside`` is where it
     is kept from now on."""
 

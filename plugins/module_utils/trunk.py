@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils import wire
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork
@@ -37,8 +38,7 @@ _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 _TENTATIVE, _DAD_FAILED = 0x40, 0x08  # linux/if_addr.h
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What is to be found out on one parent. ``source`` is its link-local address; ``sizes`` the MTUs to try, the largest
     first; ``subnets`` are those of IPv4 that its stations are to be in."""
 
@@ -367,5 +367,5 @@ def wire_of(
         "mtu": mtu,
         "mtu_passes": answer_or_none.passes if mtu is not None else None,
         "stations": len(answer_or_none.stations),
-        "switch": None if switch is None else {**asdict(switch), "vlans": list(switch.vlans)},
+        "switch": None if switch is None else {**switch._asdict(), "vlans": list(switch.vlans)},
     }

@@ -445,11 +445,12 @@ interpreter:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netops.underlay.plugins.module_utils import drivers, run, run_networks
+from ansible_collections.netops.underlay.plugins.module_utils import run, run_networks
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import argument_spec
 
 OPTIONS = {
     "name": {"type": "str"},
-    **drivers.argument_spec(),
+    **argument_spec(),
     "parent": {"type": "str"},
     "internal": {"type": "bool"},
     "enable_ipv4": {"type": "bool"},

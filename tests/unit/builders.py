@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -54,6 +54,11 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
 BOOT = "boot-1"
 HOST_SPACE = (4, 1)
 STATION_MAC = "52:54:00:00:00:01"
+
+
+def replace(value: Any, **fields: Any) -> Any:
+    """The value with other fields, whether it is a tuple or a dataclass."""
+    return value._replace(**fields) if isinstance(value, tuple) else dataclasses.replace(value, **fields)
 
 
 # --- links ----------------------------------------------------------------------------------------------------

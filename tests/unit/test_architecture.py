@@ -118,7 +118,17 @@ def test_what_is_pure_reaches_neither_kernel_nor_store(name):
 def test_what_plans_does_nothing_itself(name):
     assert not GRAPH[name] & {"netlink", "namespaces", "store", "apply", "run"}
     outside = {full.split(".")[0] for full in imported(UTILS[name])} - {"ansible_collections", "__future__"}
-    assert outside <= {"collections", "dataclasses", "typing", "hashlib", "ipaddress", "re", "itertools", "struct"}
+    assert outside <= {
+        "collections",
+        "dataclasses",
+        "typing",
+        "hashlib",
+        "ipaddress",
+        "re",
+        "itertools",
+        "struct",
+        "types",
+    }
 
 
 def test_the_allocator_knows_neither_store_nor_kernel():

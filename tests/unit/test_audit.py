@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -35,6 +34,7 @@ from .builders import (
     loopback,
     macvlan_link,
     network,
+    replace,
     reserved,
     route,
     seen,

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -18,7 +17,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import Put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .builders import free_of, held, network, reserved, subnet
+from .builders import free_of, held, network, replace, reserved, subnet
 
 
 def book(*networks, allocations=(), now=0):

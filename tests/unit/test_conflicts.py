@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import replace
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import conflicts, plan_endpoints, wire
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 
-from .builders import carried_out, host, link, netns, network, seen, vlan_link
+from .builders import carried_out, host, link, netns, network, replace, seen, vlan_link
 
 MAC, OURS, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:02"
 FIRST, SECOND = ipaddress.ip_address("192.168.20.2"), ipaddress.ip_address("192.168.20.3")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -17,7 +16,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.observe import Obs
 from ansible_collections.netops.underlay.plugins.module_utils.spec import NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import AddRoutes, Put, RemoveLink, RemoveRoutes
 
-from .builders import address, carried_out, host, link, netns, network, route, seen, subnet, vlan_link
+from .builders import address, carried_out, host, link, netns, network, replace, route, seen, subnet, vlan_link
 
 ETH0 = link(2, "eth0")
 L3 = vlan_link(3, "eth0.118", 2, 118)

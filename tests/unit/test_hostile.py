@@ -17,7 +17,6 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -130,7 +129,7 @@ class Kernel:
     NETNS_DIR = netlink.NETNS_DIR
     MissingNamespace = netlink.MissingNamespace
     obstacle = staticmethod(netlink.obstacle)
-    host = replace(b.host(*HOST_LINKS[1:], addresses=[b.address(2, "192.168.1.250/24")]).space, cookie=1)
+    host = b.replace(b.host(*HOST_LINKS[1:], addresses=[b.address(2, "192.168.1.250/24")]).space, cookie=1)
     opened: dict[int, Space] = {}  # noqa: RUF012 - by descriptor
 
     def open_namespace(self, path: str) -> int:
@@ -201,7 +200,7 @@ class Channel:
 
 
 def inspect(names: Any) -> dict[Any, Any]:
-    known = {"box": BOX, "stopped": replace(BOX, name="stopped", pid=0, state="exited")}
+    known = {"box": BOX, "stopped": b.replace(BOX, name="stopped", pid=0, state="exited")}
     return {key: known.get(key[1], f"container '{key[1]}': docker has none of this name") for key in names}
 
 

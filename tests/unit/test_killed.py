@@ -18,7 +18,6 @@ import sys
 import termios
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import Alloc
 from ansible_collections.netops.underlay.plugins.module_utils.spec import AddressSpec, Expiry
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop, Put
 
-from .builders import network, subnet
+from .builders import network, replace, subnet
 
 SEED = 20261125
 KILLS = 200

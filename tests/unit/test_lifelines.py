@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -36,6 +35,7 @@ from .builders import (
     loopback,
     netns,
     network,
+    replace,
     route,
     seen,
     space,

@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -199,7 +198,7 @@ def test_link_whose_parent_is_in_another_namespace():
 def test_address_is_what_pyroute2_reads(payload):
     message = theirs(ifaddrmsg, payload)
     # IFA_PROTO is unknown to pyroute2.
-    assert replace(netlink.decode_address(payload), protocol=0) == Address(
+    assert netlink.decode_address(payload)._replace(protocol=0) == Address(
         index=message["index"],
         family={2: 4, 10: 6}[message["family"]],
         address=message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"),

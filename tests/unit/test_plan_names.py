@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -25,7 +24,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveNames,
 )
 
-from .builders import carried_out, host, link, loopback, netns, network, seen, space, vlan_link
+from .builders import carried_out, host, link, loopback, netns, network, replace, seen, space, vlan_link
 
 ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20), vlan_link(4, "eth0.30", 2, 30))
 NET = network("vlan20", "192.168.20.0/24", "2001:db8::/64")

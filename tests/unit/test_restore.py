@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from ansible_collections.netops.underlay.plugins.module_utils import (
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused, Unfinished
 from ansible_collections.netops.underlay.plugins.module_utils.model import HOST, Endpoint, Parent, Target, parent_mark
 
-from .builders import BOOT, host, link, network, seen, space, vlan_link
+from .builders import BOOT, host, link, network, replace, seen, space, vlan_link
 
 NET, HAND = network("front"), network("hand", parent="eth1.7")
 MADE = Parent("eth0.20", "eth0", 20)

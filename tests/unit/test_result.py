@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ansible_collections.netops.underlay.plugins.module_utils import plan_endpoints, result
 from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Parent, dummy_name
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
-from .builders import carried_out, host, link, netns, network, reserved, route, seen, subnet, vlan_link
+from .builders import carried_out, host, link, netns, network, replace, reserved, route, seen, subnet, vlan_link
 
 NETWORK_KEYS = (
     "name driver parent parent_created vlan_id vlan_protocol mode flag mtu internal enable_ipv4 enable_ipv6 "

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import Drop,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .builders import network, subnet
+from .builders import network, replace, subnet
 
 
 @pytest.fixture

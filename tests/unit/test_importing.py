@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, netops.underlay contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a module imports on a host, where Ansible has sent it in a zip archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py"))
+WITHIN = "ansible_collections/netops/underlay/plugins"
+
+# As Ansible runs it there (ansible/_internal/_ansiballz), with an ear for what is compiled, and the files told at the end.
+START = """
+import json, runpy, sys
+compiled = []
+sys.addaudithook(lambda event, args: event == "compile" and compiled.append(str(args[1])))
+sys.path.insert(0, sys.argv[1])
+runpy.run_module(sys.argv[2], run_name="told")
+files = {name: module.__file__ for name, module in sys.modules.items() if ".underlay.plugins.module_utils." in name}
+print(json.dumps([compiled, files]))
+"""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Ansible sends: each file under its full name, and an empty one for each package above it."""
+    path = tmp_path_factory.mktemp("sent") / "payload.zip"
+    with ZipFile(path, "w") as payload:
+        for folder in ("modules", "module_utils"):
+            for file in (PLUGINS / folder).glob("*.py"):
+                payload.write(file, f"{WITHIN}/{folder}/{file.name}")
+        for number in range(1, 7):
+            for folder in ("modules", "module_utils"):
+                parts = f"{WITHIN}/{folder}".split("/")[:number]
+                name = "/".join([*parts, "__init__.py"])
+                if number <= len(parts) and name not in payload.namelist():
+                    payload.writestr(name, "")
+    return path
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_file_is_compiled_once(archive: Path, module: str) -> None:
+    command = [sys.executable, "-c", START, archive, f"{WITHIN.replace('/', '.')}.modules.{module}"]
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    compiled, files = json.loads(done.stdout.splitlines()[-1])
+    ours = Counter(Path(name).stem for name in compiled if name.startswith(f"{archive}/{WITHIN}/module_utils/"))
+    assert {"run", "importing", "netlink", "store"} <= set(ours)
+    # These two come before it can be otherwise.
+    assert {name for name, times in ours.items() if times > 1} <= {"run", "importing", "__init__"}
+    assert files == {name: f"{archive}/{name.replace('.', '/')}.py" for name in files}
