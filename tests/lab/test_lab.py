@@ -235,6 +235,12 @@ ip -d -j link
     }  # fmt: skip
 
 
+def test_no_program_is_started_for_each_link(chosen):
+    """What the guest's kernel starts by itself would count for whatever runs then."""
+    result = chosen.run("sh", "-c", "cat /proc/sys/kernel/hotplug /sys/kernel/uevent_helper 2>/dev/null")
+    assert result.stdout.split() == []
+
+
 def test_time_to_the_first_command(lab, capsys):
     started = time.monotonic()
     lab.run("true")
