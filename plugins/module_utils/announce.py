@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError
 from ansible_collections.netops.underlay.plugins.module_utils.namespaces import (
     entered,
@@ -23,6 +24,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     namespace_id,
     open_namespace,
 )
+from ansible_collections.netops.underlay.plugins.module_utils.wire import announcements
 
 PROCESS_NAME = b"netops-announce"
 # How long a link may take to get carrier (a switch port that is just coming up), and how often it is looked.
@@ -35,12 +37,13 @@ _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40  # linux/sockios.h, linux/if.h
 
 
 class Speaker(NamedTuple):
-    """A link that sends ``frames``, ``count`` times. ``identity`` is that of the namespace which ``path`` opens."""
+    """A link that tells, ``count`` times, which addresses it has. ``identity`` is that of the namespace which ``path`` opens."""
 
     path: str
     identity: tuple[int, int]
     ifname: str
-    frames: tuple[bytes, ...]
+    mac: str
+    addresses: tuple[IPAddress, ...]
     count: int  # type: ignore[assignment]
     interval_s: float
 
@@ -113,7 +116,7 @@ def _say(speaker: Speaker) -> bool | None:
             if not flags & _IFF_RUNNING:
                 return False
             link.bind((speaker.ifname, 0))
-            for frame in speaker.frames:
+            for frame in announcements(speaker.mac, speaker.addresses):
                 link.send(frame)
     except (OSError, UnderlayError):
         return None

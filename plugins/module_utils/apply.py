@@ -59,11 +59,10 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
 )
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
-# Namespaces that are open at a time: well under the 1,024 descriptors that a process may have by default.
-_OPEN_AT_ONCE = 256
-_CHANNELS_AT_ONCE = 500  # one descriptor each
+# Well under the 1,024 descriptors that a process may have by default: one for each.
+_CHANNELS_AT_ONCE = 500
 _OF_THE_HOST_AT_ONCE = 64
-_SPACES_OF_A_PROCFS = 64
+_SPACES_AT_ONCE = 64  # with more of them a fresh /proc gets slow (namespaces.py, procfs), with fewer it does not pay
 _CLEARED_WITHIN_S, _LOOK_EVERY_S = 2.0, 0.02
 _LOOPBACK_INDEX = 1  # include/net/net_namespace.h: LOOPBACK_IFINDEX
 _DEFAULT_DESTINATION = "default"
@@ -82,17 +81,20 @@ def apply(
     run = _Run(boot_id, spaces)
     of_phase: dict[type, list[KernelStep]] = {}
     for step in plan.kernel:
-        of_phase.setdefault(type(step), []).append(step)
+        # Both are done in one namespace after the other.
+        of_phase.setdefault(MakeLink if isinstance(step, SetUp) else type(step), []).append(step)
     for phase in PHASES:
         steps = [step for step in of_phase.get(phase, ()) if step.item not in run.failed]
-        if steps:
+        if steps and phase is not Announce:
             try:
                 _HANDLERS[phase](run, steps)
             except UnderlayError as error:  # what all of them need: a socket, or a list of what there is
                 for step in steps:
-                    run.note(step.item, error, _WORDS[phase])
+                    run.note(step.item, error, _WORDS[type(step)])
     undone = {*run.failed, WHOLE_RUN} if run.failed else set()
     store.write([_settled(run, step) for step in plan.after if step.item not in undone])
+    # When all is kept: another process tells it, and both would slow each other down.
+    _announce(run, [step for step in plan.kernel if isinstance(step, Announce) and step.item not in run.failed])
     if run.failed:
         raise Unfinished("\n".join(f"{item}: {reason}" for item, reason in run.failed.items()), run.done)
     return run.after
@@ -106,7 +108,6 @@ class _Run:
         self.spaces = spaces
         self.failed: dict[str, str] = {}
         self.done: list[str] = []
-        self.cookies: dict[Target, int | None] = {}
         self.after: dict[Target, Space] = {}
         self.emptied: set[Target] = set()
         self.patience = _CLEARED_WITHIN_S
@@ -128,10 +129,9 @@ def _settled(run: _Run, step: StoreStep) -> StoreStep:
     if not isinstance(step, Settle):
         return step
     row = step.row
-    if isinstance(row, MadeNamespace):
-        row = row._replace(cookie=run.cookies.get(Target("netns", row.name), row.cookie), boot_id=run.boot_id)
-    elif isinstance(row, Endpoint):
-        row = row._replace(cookie=run.cookies.get(row.target, row.cookie), boot_id=run.boot_id)
+    if isinstance(row, (MadeNamespace, Endpoint)):
+        space = run.after.get(Target("netns", row.name) if isinstance(row, MadeNamespace) else row.target)
+        row = row._replace(cookie=space.cookie if space else row.cookie, boot_id=run.boot_id)
     return Put(row, step.item)
 
 
@@ -410,42 +410,79 @@ def _send_routes(
 # --- endpoints' links -----------------------------------------------------------------------------------------
 
 
-def _make_links(run: _Run, steps: Sequence[MakeLink]) -> None:
-    """All in one go from the host's side: each link appears in its namespace at once."""
-    with netlink.Channel() as channel:
-        indexes = {link.name: link.index for link in channel.links()}
-        for start in range(0, len(steps), _OPEN_AT_ONCE):
-            _make_some(run, channel, indexes, steps[start : start + _OPEN_AT_ONCE])
+class _Room(NamedTuple):
+    """A namespace with its descriptor, and what is to be done in it."""
+
+    target: Target
+    descriptor: int
+    makes: Sequence[MakeLink]
+    set_ups: Sequence[SetUp]
 
 
-def _make_some(run: _Run, channel: netlink.Channel, indexes: dict[str, int], steps: Sequence[MakeLink]) -> None:
-    with contextlib.ExitStack() as stack:
-        descriptors: dict[Target, int] = {}
-        ready: list[tuple[MakeLink, str, netlink.Request]] = []
-        for step in steps:
-            words = f"make a {step.kind} link on '{step.parent}' in {step.space}"
-            try:
-                if step.parent not in indexes:
-                    raise UnderlayError(f"parent '{step.parent}' is not there (any more)")
-                if step.space not in descriptors:
-                    descriptors[step.space] = stack.enter_context(_opened(run, step.space))
-            except UnderlayError as error:
-                run.note(step.item, error, words)
+def _make_and_set_up(run: _Run, steps: Sequence[MakeLink | SetUp]) -> None:
+    """Some namespaces at a time, each of which is opened once: links are made in all of them in one go from the host's side,
+    where each appears in its namespace at once, and are then set up from inside."""
+    grouped: dict[Target, tuple[list[MakeLink], list[SetUp]]] = {}
+    for step in steps:
+        makes, set_ups = grouped.setdefault(step.space, ([], []))
+        if isinstance(step, MakeLink):
+            makes.append(step)
+        else:
+            set_ups.append(step)
+    groups = list(grouped.items())
+    with netlink.Channel() as channel, netlink.at_home() as home:
+        indexes = (
+            {link.name: link.index for link in channel.links()}
+            if any(makes for makes, _ups in grouped.values())
+            else {}
+        )
+        for start in range(0, len(groups), _SPACES_AT_ONCE):
+            with netlink.procfs() as proc, contextlib.ExitStack() as stack:
+                rooms = list(_opened_rooms(run, stack, groups[start : start + _SPACES_AT_ONCE]))
+                _make_links(run, channel, indexes, rooms)
+                for room in rooms:
+                    _set_up_room(run, proc, home, room)
+
+
+def _opened_rooms(
+    run: _Run, stack: contextlib.ExitStack, groups: Iterable[tuple[Target, tuple[list[MakeLink], list[SetUp]]]]
+) -> Iterator[_Room]:
+    for target, (makes, set_ups) in groups:
+        try:
+            yield _Room(target, stack.enter_context(_opened(run, target)), makes, set_ups)
+        except UnderlayError as error:
+            for make in makes:
+                run.note(make.item, error, _words_of_making(make))
+            for step in set_ups:
+                run.note(step.item, error, f"set up link '{step.name}' in {target}")
+
+
+def _words_of_making(step: MakeLink) -> str:
+    return f"make a {step.kind} link on '{step.parent}' in {step.space}"
+
+
+def _make_links(run: _Run, channel: netlink.Channel, indexes: Mapping[str, int], rooms: Iterable[_Room]) -> None:
+    ready: list[tuple[MakeLink, netlink.Request]] = []
+    for room in rooms:
+        for step in room.makes:
+            if step.parent not in indexes:
+                gone = UnderlayError(f"parent '{step.parent}' is not there (any more)")
+                run.note(step.item, gone, _words_of_making(step))
                 continue
             request = netlink.CreateLink(
                 step.name,
                 step.kind,
                 parent_index=indexes[step.parent],
-                netns_fd=descriptors[step.space],
+                netns_fd=room.descriptor,
                 mtu=step.mtu,
                 mac=step.mac_address,
                 attributes=step.attributes,
                 group=step.group,
             )
-            ready.append((step, words, request))
-        answers = channel.send([request for _step, _words, request in ready])
-        for (step, words, _request), answer in zip(ready, answers):
-            run.note(step.item, _explained(answer, step.kind), words)
+            ready.append((step, request))
+    answers = channel.send([request for _step, request in ready])
+    for (step, _request), answer in zip(ready, answers):
+        run.note(step.item, _explained(answer, step.kind), _words_of_making(step))
 
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
@@ -462,27 +499,18 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
     return UnderlayError(f"{error}: {meaning[error.errno]}")
 
 
-def _set_up(run: _Run, steps: Sequence[SetUp]) -> None:
-    grouped: dict[Target, list[SetUp]] = {}
-    for step in steps:
-        grouped.setdefault(step.space, []).append(step)
-    spaces = list(grouped.items())
-    for start in range(0, len(spaces), _SPACES_OF_A_PROCFS):
-        with netlink.procfs() as proc, netlink.at_home() as home:
-            for target, group in spaces[start : start + _SPACES_OF_A_PROCFS]:
-                _set_up_space(run, proc, home, target, group)
-
-
-def _set_up_space(run: _Run, proc: int, home: int, target: Target, group: Sequence[SetUp]) -> None:
+def _set_up_room(run: _Run, proc: int, home: int, room: _Room) -> None:
+    steps = [step for step in room.set_ups if step.item not in run.failed]
+    if not steps:
+        return
     try:
-        with _opened(run, target) as descriptor, netlink.entered(descriptor, home), netlink.Channel() as channel:
-            run.cookies[target] = channel.cookie
-            for step in group:
+        with netlink.entered(room.descriptor, home), netlink.Channel() as channel:
+            for step in steps:
                 _set_up_one(run, channel, proc, step)
-            run.after[target] = read_space(channel, netlink.namespace_id(descriptor), run.path(target))
+            run.after[room.target] = read_space(channel, netlink.namespace_id(room.descriptor), run.path(room.target))
     except UnderlayError as error:
-        for step in group:
-            run.note(step.item, error, f"set up link '{step.name}' in {target}")
+        for step in steps:
+            run.note(step.item, error, f"set up link '{step.name}' in {room.target}")
 
 
 def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, step: SetUp) -> None:
@@ -581,8 +609,9 @@ def _words(request: netlink.Request, step: SetUp) -> str:
 
 def _announce(run: _Run, steps: Sequence[Announce]) -> None:
     """What is told of each link is what was read back of it."""
-    # Only where they are needed, since they take their time.
-    from ansible_collections.netops.underlay.plugins.module_utils import wire
+    if not steps:
+        return
+    # Only where it is needed, since it takes its time.
     from ansible_collections.netops.underlay.plugins.module_utils.announce import Speaker, send_announcements
 
     speakers = []
@@ -590,8 +619,8 @@ def _announce(run: _Run, steps: Sequence[Announce]) -> None:
         space = run.after.get(step.space)
         link = space.marked(step.mark) if space else None
         if space and link:
-            frames = tuple(wire.announcements(link.mac, step.addresses))
-            speakers.append(Speaker(space.path, space.identity, link.name, frames, step.count, step.interval_ms / 1000))
+            told = step.addresses, step.count, step.interval_ms / 1000
+            speakers.append(Speaker(space.path, space.identity, link.name, link.mac, *told))
     send_announcements(speakers)
 
 
@@ -626,9 +655,7 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     ChangeParent: _change_parents,
     AddRoutes: _add_routes,
     MakeNamespace: _make_namespaces,
-    MakeLink: _make_links,
-    SetUp: _set_up,
-    Announce: _announce,
+    MakeLink: _make_and_set_up,
     PutNames: _put_names,
     RemoveNames: _remove_names,
 }

@@ -136,10 +136,12 @@ def read_all(paths: Iterable[str]) -> dict[str, HostsFile]:
 def read(path: str) -> HostsFile:
     """The file as it is; what cannot be used as a hosts file has a ``problem``."""
     try:
-        _check_folder(path)
+        missing = tuple(folder for folder in folders_of(path) if not _is_there(folder))
+        if missing:
+            return HostsFile(path, missing=missing)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return HostsFile(path, missing=tuple(folder for folder in folders_of(path) if not os.path.lexists(folder)))
+        return HostsFile(path)
     except OSError as error:
         return HostsFile(path, problem=_why(path, error))
     except UnderlayError as error:
@@ -163,11 +165,15 @@ def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-def _check_folder(path: str) -> None:
+def _is_there(folder: str) -> bool:
     """Below ``/etc/netns`` no link may lead elsewhere; an engine's own folders are its business."""
-    for place in folders_of(path):
-        if os.path.islink(place):
-            raise UnderlayError(f"{place} is a symbolic link, which is not followed; put a folder in its place")
+    try:
+        status = os.lstat(folder)
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        raise UnderlayError(f"{folder} is a symbolic link, which is not followed; put a folder in its place")
+    return True
 
 
 def _why(path: str, error: OSError) -> str:
@@ -229,12 +235,13 @@ def make_file(path: str, text: str) -> None:
     :raises UnderlayError: where it is there already or cannot be made
     """
     _record("make_hosts", path)
-    folder = os.path.dirname(path)
     beside = _beside(path)
     try:
-        _check_folder(path)
-        _make_folder(folder)
-        _unlink(beside)
+        fresh = False
+        for folder in folders_of(path):
+            fresh = _is_made(folder)
+        if not fresh:
+            _unlink(beside)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(descriptor, 0o644)
@@ -247,11 +254,14 @@ def make_file(path: str, text: str) -> None:
         raise UnderlayError(f"{path} cannot be made: {error.strerror}") from error
 
 
-def _make_folder(folder: str) -> None:
+def _is_made(folder: str) -> bool:
+    """Whether it was not there and is made now."""
     try:
         os.mkdir(folder, 0o755)
-    except OSError:  # it is there, or the one above is not
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+    except FileExistsError:
+        _is_there(folder)
+        return False
+    return True
 
 
 def remove_file(path: str, made: str, folders: Iterable[str]) -> None:

@@ -195,9 +195,9 @@ def create(name: str, home: int, prepared: bool = False) -> None:
     reused. Raises UnderlayError where the name is taken.
     """
     path = named_path(name)
-    _check_no_link(NETNS_DIR)
     try:
         if not prepared:
+            _check_no_link(NETNS_DIR)
             _prepare_directory()
         _make_mount_point(path, name)
         _bind_new_namespace(path, home)

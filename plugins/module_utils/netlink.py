@@ -127,7 +127,7 @@ _NLMSGERR_ATTR_MSG = 1
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_SEQUENCE_OFFSET = 8
+_FLAGS_OFFSET, _SEQUENCE_OFFSET = 6, 8
 _ADDRESS_FAMILIES = {number: family for family, number in FAMILIES.items()}
 
 # Called before every write to the kernel with a verb and the request: a counter and a fault point for tests.
@@ -750,24 +750,32 @@ class Channel:
         return len(batch) >= most or sum(map(len, batch)) + len(message) > _SEND_BYTES
 
     def _exchange(self, batch: Sequence[bytearray]) -> list[NetlinkError | None]:
-        """Send the messages in one piece and collect the answers."""
+        """Send the messages in one piece and collect the answers.
+
+        The kernel takes one after the other and tells of each that fails. Only the last is to be answered in any case: once it
+        is, whatever was not told of has been done.
+        """
+        for message in batch[:-1]:
+            (flags,) = struct.unpack_from("=H", message, _FLAGS_OFFSET)
+            struct.pack_into("=H", message, _FLAGS_OFFSET, flags & ~nl.NLM_F_ACK)
         first = self._sequence + 1
-        self._transmit(*batch)
+        last = self._transmit(*batch)
         answers: dict[int, NetlinkError | None] = {}
-        wait = 0
-        while len(answers) < len(batch):
+        lost = False
+        while last not in answers:
             try:
-                data = self._receive(wait)
+                data = self._receive(socket.MSG_DONTWAIT if lost else 0)
             except NetlinkError as error:
                 if error.errno != errno.ENOBUFS:
                     break
-                wait = socket.MSG_DONTWAIT  # answers were lost; all that were not are there by now
+                lost = True  # all that were not are there by now
                 continue
             for kind, flags, sequence, payload in _split(data):
                 if kind == nl.NLMSG_ERROR and sequence >= first:
                     answers[sequence] = _answer(payload, flags, _ERROR_TEXT_OFFSET)
         unknown = NetlinkError(errno.ETIMEDOUT, "no answer from the kernel, which may have done it or not")
-        return [answers.get(first + position, unknown) for position in range(len(batch))]
+        untold = unknown if lost or last not in answers else None
+        return [answers.get(sequence, untold) for sequence in range(first, last + 1)]
 
     def _transmit(self, *messages: bytes | bytearray) -> int:
         """Send the messages, numbered on from the last; returns the number of the last."""

@@ -256,9 +256,9 @@ PHASES: tuple[type, ...] = (
     MakeNamespace,
     MakeLink,
     SetUp,
-    Announce,
     PutNames,
     RemoveNames,
+    Announce,
 )
 
 

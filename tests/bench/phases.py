@@ -87,10 +87,12 @@ def watched() -> Watch:
         put(files["result"], name, "result and diff")
     for name in ("run_endpoints", "run_networks"):
         put(files[name], "apply", "apply: the rest")
-    # By the kind of step, as long as apply.py keeps its handlers so.
-    handlers = getattr(files["apply"], "_HANDLERS", {})
+    # By the kind of step; links are made and set up by one of them.
+    handlers = files["apply"]._HANDLERS
     for kind, handler in handlers.items():
         handlers[kind] = watch.around(f"apply: {kind.__name__}", handler)
+    put(files["apply"], "_set_up_room", "apply: SetUp")
+    put(files["apply"], "_announce", "apply: Announce")
     for name, method in vars(files["store"].Store).items():
         if callable(method) and not name.startswith("_"):
             put(files["store"].Store, name, STORE)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import io
+import math
 import os
 import signal
 import socket
@@ -284,7 +285,7 @@ class _Netlink:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._real_send, self._real_recv = socket.socket.send, socket.socket.recv
-        self._made_up: list[bytes] = []  # answers that the kernel did not give
+        self._made_up: list[tuple[int, bytes]] = []  # answers that the kernel did not give, by sequence number
         self._told: dict[int, int] = {}  # by sequence number: the error that takes the place of its answer
         self._interrupted: set[int] = set()
 
@@ -323,8 +324,9 @@ class _Netlink:
             # Somebody else was faster: it is as it should be, and the kernel says so by these errors.
             done = fault == LOST or (fault, kind & 3) in ((errno.EEXIST, _ADDS), (errno.ENODEV, _DELETES))
             if asks or not done:
-                self._made_up.append(_refusal(sequence, self._told.pop(sequence)))
+                self._made_up.append((sequence, _refusal(sequence, self._told.pop(sequence))))
                 return b""
+            return _answered(message)
         return message
 
     @property
@@ -332,8 +334,8 @@ class _Netlink:
         def recv(sock: socket.socket, size: int, *flags: int) -> bytes:
             if sock.family != socket.AF_NETLINK:
                 return self._real_recv(sock, size, *flags)
-            if self._made_up:
-                return self._made_up.pop(0)
+            if self._made_up and self._made_up[0][0] < self._next(sock, size):
+                return self._made_up.pop(0)[1]
             data = self._real_recv(sock, size, *flags)
             told = bytearray()
             for kind, sequence, message in _messages(data):
@@ -347,6 +349,19 @@ class _Netlink:
             return bytes(told)
 
         return recv
+
+    def _next(self, sock: socket.socket, size: int) -> float:
+        """The sequence number of the kernel's next answer: it answers in the order of the messages."""
+        try:
+            return next(_messages(self._real_recv(sock, size, socket.MSG_PEEK | socket.MSG_DONTWAIT)))[1]
+        except BlockingIOError:
+            return math.inf
+
+
+def _answered(message: bytes) -> bytes:
+    """The same with NLM_F_ACK: of what goes well the kernel tells only where it is asked to."""
+    (flags,) = struct.unpack_from("=H", message, 6)
+    return message[:6] + struct.pack("=H", flags | 4) + message[8:]
 
 
 def _refusal(sequence: int, number: int) -> bytes:

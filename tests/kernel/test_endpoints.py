@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import apply, steps
+from ansible_collections.netops.underlay.plugins.module_utils import apply
 
 from .conftest import Failed, Killed, at_write, batch, command, ip, kill, writes_counted
 
@@ -421,14 +421,14 @@ def test_a_link_that_came_in_the_place_of_ours_is_left_alone(host):
     def another():
         batch("link set net1 name ours\nlink add net1 type dummy\n", netns="web1")
 
-    set_up = apply._set_up
+    set_up = apply._set_up_room
 
     def later(*arguments):
         another()
         set_up(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(apply._HANDLERS, steps.SetUp, later)
+        patch.setattr(apply, "_set_up_room", later)
         with pytest.raises(Failed, match="another link than a moment ago"):
             host.endpoint("web1", "vlan20", ifname="net1")
     assert "ifalias" not in host.link("net1", "web1") and not host.addresses("net1", "web1")

@@ -338,18 +338,19 @@ def test_routes_of_other_tables_and_shapes(host):
 # ---- many, failing, interrupted
 
 
-def test_many_requests_of_which_one_fails(host):
+@pytest.mark.parametrize("failing", [[250], [0, 498], [499], [1, 2, 499]], ids=str)
+def test_many_requests_of_which_some_fail(host, failing):
     eth0 = host.link_index("eth0")
     requests = [AddAddress(eth0, f"10.{n // 250}.{n % 250}.1", 24) for n in range(500)]
-    requests[250] = AddRoute(4, "default", eth0, gateway="192.0.2.1")
+    for position in failing:
+        requests[position] = AddRoute(4, "default", eth0, gateway="192.0.2.1")
     answers = host.send(requests)
     assert len(answers) == 500
-    assert [position for position, answer in enumerate(answers) if answer] == [250]
-    assert (answers[250].errno, answers[250].kernel_message) == (
-        errno.ENETUNREACH,
-        "Nexthop has invalid gateway",
-    )
-    assert len([a for a in host.addresses() if a.index == eth0 and a.family == 4]) == 499
+    assert [position for position, answer in enumerate(answers) if answer] == failing
+    assert {(answers[position].errno, answers[position].kernel_message) for position in failing} == {
+        (errno.ENETUNREACH, "Nexthop has invalid gateway")
+    }
+    assert len([a for a in host.addresses() if a.index == eth0 and a.family == 4]) == 500 - len(failing)
 
 
 def test_no_requests(host):
