@@ -6,11 +6,15 @@ Needs a kernel with VLANs: run by ``make test-kernel``, inside the lab. Every te
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
+import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,10 @@ from ansible.module_utils import basic
 from .engines import docker, podman  # noqa: F401 # pylint: disable=unused-import
 
 VLANS = (10, 20, 30)
+
+# Who looks for a program tries to start it in one folder of PATH after the other, and in the guest a try costs a tenth of a
+# start even where nothing is: first come the folders that have what is started here.
+os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), "/usr/sbin", "/usr/bin", os.environ["PATH"]))
 
 
 class Failed(Exception):
@@ -64,10 +72,15 @@ def run_module(name: str, params: dict[str, Any], check: bool = False) -> dict[s
 
 
 def command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = _run(words)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(words)}: {done.stderr or done.stdout}")
     return done
+
+
+def _run(words: Sequence[str], lines: str | None = None) -> subprocess.CompletedProcess[str]:
+    program = shutil.which(words[0])  # else every folder in front of its own is tried
+    return subprocess.run(words, executable=program, input=lines, capture_output=True, text=True, check=False)
 
 
 def ip(*words: str, netns: str | None = None) -> Any:
@@ -80,7 +93,7 @@ def ip(*words: str, netns: str | None = None) -> Any:
 def batch(lines: str, netns: str | None = None, tool: str = "ip") -> None:
     """Several ``ip`` (or ``bridge``) commands in one process."""
     place = ("-n", netns) if netns else ()
-    done = subprocess.run((tool, *place, "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
+    done = _run((tool, *place, "-batch", "-"), lines)
     assert done.returncode == 0, f"{lines}: {done.stderr}"
 
 
@@ -125,7 +138,7 @@ class Host:
         return [text for entry in ip("addr", "show", "dev", name, netns=netns) for text in _addresses(entry)]
 
     def routes(self, netns: str | None = None, family: int = 4) -> list[dict[str, Any]]:
-        return [r for r in ip(f"-{family}", "route", netns=netns) if r.get("dst") not in ("fe80::/64", "ff00::/8")]
+        return _no_link_local(ip(f"-{family}", "route", netns=netns))
 
     def default_route(self, netns: str, family: int = 4) -> list[tuple[str | None, str]]:
         return [(r.get("gateway"), r["dev"]) for r in self.routes(netns, family) if r["dst"] == "default"]
@@ -136,28 +149,40 @@ class Host:
     def picture(self, *only: str) -> dict[str, Any]:
         """Links, addresses and routes of some namespaces, or of the host and every named one but the switch's, without
         what the kernel changes by itself (counters, timers, link-local addresses)."""
-        places = only or [None, *sorted(self.namespaces() - {"switch"})]
-        return {
-            str(place): (
-                [_steady(link) for link in ip("-d", "link", netns=place)],
-                {entry["ifname"]: _addresses(entry) for entry in ip("addr", netns=place)},
-                [(r["dst"], r.get("gateway"), r["dev"]) for f in (4, 6) for r in self.routes(place, f)],
+        found = {}
+        for place in only or [None, *sorted(self.namespaces() - {"switch"})]:
+            links, addresses, routes = several_looks("link\naddr\nroute\n", netns=place)
+            [routes6] = several_looks("route\n", "-6", netns=place)
+            found[str(place)] = (
+                [_steady(link) for link in links],
+                {entry["ifname"]: _addresses(entry) for entry in addresses},
+                [(r["dst"], r.get("gateway"), r["dev"]) for r in (*_no_link_local(routes), *_no_link_local(routes6))],
             )
-            for place in places
-        }
+        return found
 
     def pings(self, netns: str, address: str, wait: int = 1) -> bool:
         """One reply within a few tries."""
-        for _try in range(3):
-            if command("ip", "netns", "exec", netns, "ping", "-c1", f"-W{wait}", address, check=False).returncode == 0:
-                return True
-        return False
+        return any(self._ping(netns, "-c1", f"-W{wait}", address) for _try in range(3))
 
     def silent(self, netns: str, address: str) -> bool:
         """No reply; one try is enough, since every test has a control that gets one."""
-        return (
-            command("ip", "netns", "exec", netns, "ping", "-c3", "-i0.2", "-W0.3", address, check=False).returncode != 0
-        )
+        return not self._ping(netns, "-c3", "-i0.2", "-W0.3", address)
+
+    @staticmethod
+    def _ping(netns: str, *words: str) -> bool:
+        return command("ip", "netns", "exec", netns, "ping", *words, check=False).returncode == 0
+
+
+def several_looks(lines: str, *options: str, netns: str | None = None) -> list[Any]:
+    """What ``ip -j`` says to several questions, in one process."""
+    place = ("-n", netns) if netns else ()
+    done = _run(("ip", *place, "-d", "-j", *options, "-batch", "-"), lines)
+    assert done.returncode == 0, f"{lines}: {done.stderr}"
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _no_link_local(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [route for route in routes if route.get("dst") not in ("fe80::/64", "ff00::/8")]
 
 
 def _addresses(entry: dict[str, Any]) -> list[str]:
@@ -238,17 +263,38 @@ def build_trunk() -> None:
 
 
 def router_forwards(on: bool) -> None:
-    command("ip", "netns", "exec", "router", "sysctl", "-qw", f"net.ipv4.ip_forward={int(on)}")
+    with inside("/run/netns/router"):
+        Path("/proc/sys/net/ipv4/ip_forward").write_text(str(int(on)), encoding="ascii")
 
 
-def sweep() -> None:
-    """Back to a host with nothing but lo."""
-    names = [entry["name"] for entry in ip("netns", "list")]
-    links = [link["ifname"] for link in ip("link") if link["ifname"] != "lo"]
-    lines = "".join(f"netns del {name}\n" for name in names) + "".join(f"link del {name}\n" for name in links)
+def sweep(*kept: str, then: str = "") -> None:
+    """Back to a host with nothing but lo, and the namespaces and links that are ``kept``; then more lines for ``ip``."""
+    names = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
+    links = {name for _index, name in socket.if_nameindex()} - {"lo"}
+    gone = [f"netns del {name}\n" for name in names.difference(kept)]
+    gone += [f"link del {name}\n" for name in links.difference(kept)]
     shutil.rmtree("/etc/netns", ignore_errors=True)
-    if lines:  # a link may go with another; -force goes on then
-        subprocess.run(("ip", "-force", "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
+    if gone or then:  # a link may go with another; -force goes on then
+        _run(("ip", "-force", "-batch", "-"), "".join(gone) + then)
+
+
+@contextmanager
+def inside(path: str) -> Iterator[None]:
+    """This thread in the network namespace at a path."""
+    here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        assert _libc.setns(there, _CLONE_NEWNET) == 0, path
+        try:
+            yield
+        finally:
+            assert _libc.setns(here, _CLONE_NEWNET) == 0
+    finally:
+        os.close(here)
+        os.close(there)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
 
 
 @contextmanager

@@ -5,11 +5,9 @@ Asks the kernel and SQLite, never the collection's own code. What there should b
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import struct
@@ -21,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .conftest import Host, command, writes_counted
+from .conftest import Host, command, inside, sweep, writes_counted
 
 COLLECTION = "ansible_collections.netops.underlay.plugins"
 
@@ -169,34 +167,9 @@ class Watch:
         return names(), rows(self._host)
 
 
-@contextmanager
-def inside(path: str) -> Iterator[None]:
-    """This thread in the network namespace at a path."""
-    here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(path, os.O_RDONLY)
-    try:
-        assert _libc.setns(there, _CLONE_NEWNET) == 0, path
-        try:
-            yield
-        finally:
-            assert _libc.setns(here, _CLONE_NEWNET) == 0
-    finally:
-        os.close(here)
-        os.close(there)
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET = 0x40000000
-
-
 def tidy() -> None:
     """Back to the trunk alone; cheaper than building it anew."""
-    lines = [f"netns del {name}\n" for name in names() - NOT_THE_HOST]
-    links = json.loads(command("ip", "-j", "link").stdout)
-    lines += [f"link del {link['ifname']}\n" for link in links if link["ifname"] not in ("lo", "eth0")]
-    lines += ["link set eth0 mtu 1500 up\n"]
-    subprocess.run(("ip", "-force", "-batch", "-"), input="".join(lines), capture_output=True, text=True, check=False)
-    command("ip", "netns", "exec", "switch", "bridge", "link", "set", "dev", "port1", "hairpin", "off")
-    shutil.rmtree("/etc/netns", ignore_errors=True)
+    sweep("eth0", *NOT_THE_HOST, then="link set eth0 mtu 1500 up\n")
 
 
 # --- what a module does ---

@@ -7,12 +7,11 @@ Taken before our modules run it is all theirs; afterwards every entry has to be 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .conftest import command
+from .conftest import inside, several_looks
 
 # What changes by itself, or tells of the links that hang on this one.
 _BY_ITSELF = frozenset(
@@ -24,12 +23,13 @@ Picture = Mapping[str, Any]
 def picture(netns: Iterable[str] = (), pids: Iterable[int] = (), files: Iterable[str] = ()) -> dict[str, Any]:
     """All links, addresses, routes and rules of the host, of named namespaces and of those of processes; which namespace
     has a name; the lines of files."""
-    places: dict[str, tuple[str, ...]] = {"host": ()}
-    places.update({name: ("ip", "netns", "exec", name) for name in netns})
-    places.update({f"pid {pid}": ("nsenter", "-t", str(pid), "-n") for pid in pids})
+    places = {"host": "/proc/self/ns/net"}
+    places.update({name: f"/run/netns/{name}" for name in netns})
+    places.update({f"pid {pid}": f"/proc/{pid}/ns/net" for pid in pids})
     found: dict[str, Any] = {}
-    for place, enter in places.items():
-        found.update({f"{place}: {key}": value for key, value in _inside(enter).items()})
+    for place, path in places.items():
+        with inside(path):
+            found.update({f"{place}: {key}": value for key, value in _here().items()})
     for name in netns:
         found[f"namespace {name}"] = os.stat(f"/run/netns/{name}").st_ino
     for path in files:
@@ -38,20 +38,18 @@ def picture(netns: Iterable[str] = (), pids: Iterable[int] = (), files: Iterable
     return found
 
 
-def _inside(enter: tuple[str, ...]) -> dict[str, Any]:
-    def ip(*words: str) -> list[dict[str, Any]]:
-        output = command(*enter, "ip", "-j", *words).stdout
-        return [_steady(entry) for entry in json.loads(output) if entry] if output.strip() else []
-
-    found: dict[str, Any] = {f"link {link['ifindex']}": link for link in ip("-d", "link")}
-    for link in ip("addr"):
+def _here() -> dict[str, Any]:
+    links, addresses = _steady(several_looks("link\naddr\n"))
+    found: dict[str, Any] = {f"link {link['ifindex']}": link for link in links}
+    for link in addresses:
         infos = link.get("addr_info", ())
         found.update({f"address {link['ifindex']} {info.get('local')}/{info.get('prefixlen')}": info for info in infos})
     for family in ("-4", "-6"):
-        for route in ip(family, "route", "show", "table", "all"):
+        routes, rules = _steady(several_looks("route show table all\nrule\n", family))
+        for route in routes:
             words = [str(route.get(key)) for key in ("type", "table", "dst", "dev", "gateway", "metric")]
             found[f"route {family} {' '.join(words)}"] = route
-        found.update({f"rule {family} {rule['priority']}": rule for rule in ip(family, "rule")})
+        found.update({f"rule {family} {rule['priority']}": rule for rule in rules})
     return found
 
 

@@ -8,9 +8,7 @@ import functools
 import gc
 import itertools
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,15 +84,6 @@ def test_killed_in_front_of_each_write_the_next_run_ends_where_an_undisturbed_on
 # --- the power ----------------------------------------------------------------------------------------------------------
 
 
-def wipe() -> None:
-    """Takes namespaces and links away, but the trunk; in one process, since each takes long in the guest."""
-    links = (link["name"] for link in looks.place("/proc/thread-self/ns/net")["links"])
-    found = {bytes.fromhex(name)[:-1].decode() for name in links} - {"lo", "eth0"}
-    lines = [f"netns del {name}\n" for name in looks.names() - looks.NOT_THE_HOST]
-    lines += [f"link del {name}\n" for name in sorted(found)]
-    subprocess.run(("ip", "-force", "-batch", "-"), input="".join(lines), capture_output=True, text=True, check=False)
-
-
 def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A function after which it is another boot: nothing of ours is in the kernel, and what was of the store is."""
     from ansible_collections.netops.underlay.plugins.module_utils import netlink
@@ -104,8 +93,7 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def boot() -> None:
         etc = Path("/etc/netns")
         kept = {path: path.read_bytes() for path in etc.rglob("*") if path.is_file()}
-        wipe()
-        shutil.rmtree(etc, ignore_errors=True)
+        looks.tidy()
         for path, content in kept.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

@@ -3,7 +3,7 @@ docs/concepts.md says; and that VLANs are apart, with tags on the trunk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,15 @@ def leaves_nothing(host: Host, before: dict[str, Any]) -> None:
     assert looks.everything(host) == before
 
 
-def hairpin(on: bool) -> None:
-    """Whether the switch sends a frame back out of the port that it came in by, as some do."""
-    command("bridge", "-n", "switch", "link", "set", "dev", "port1", "hairpin", "on" if on else "off")
+@pytest.fixture
+def hairpin(trunk: None) -> Iterator[Callable[[], None]]:
+    """From when it is called to the end of the test the switch sends a frame back out of the port that it came in by."""
+
+    def turned(how: str) -> None:
+        command("bridge", "-n", "switch", "link", "set", "dev", "port1", "hairpin", how)
+
+    yield lambda: turned("on")
+    turned("off")
 
 
 # --- ipvlan ---
@@ -81,10 +87,10 @@ def test_ipvlan(host: Host, mode: str, flag: str) -> None:
 
 @pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
 @pytest.mark.parametrize("flag", ["bridge", "private", "vepa"])
-def test_ipvlan_with_a_switch_that_sends_back(host: Host, mode: str, flag: str) -> None:
+def test_ipvlan_with_a_switch_that_sends_back(host: Host, hairpin: Callable[[], None], mode: str, flag: str) -> None:
     host.network("net", ipvlan_mode=mode, ipvlan_flag=flag, **NET)
     host.run("vlan_endpoint", endpoints=PAIR)
-    hairpin(True)
+    hairpin()
     if reach("ipvlan", mode, flag).sent_back:
         assert host.pings("a", SECOND)
     else:
@@ -130,10 +136,10 @@ def test_macvlan(host: Host, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["bridge", "private", "vepa"])
-def test_macvlan_with_a_switch_that_sends_back(host: Host, mode: str) -> None:
+def test_macvlan_with_a_switch_that_sends_back(host: Host, hairpin: Callable[[], None], mode: str) -> None:
     host.network("net", driver="macvlan", macvlan_mode=mode, **NET)
     host.run("vlan_endpoint", endpoints=PAIR)
-    hairpin(True)
+    hairpin()
     if reach("macvlan", mode).sent_back:
         assert host.pings("a", SECOND)
     else:
@@ -142,7 +148,7 @@ def test_macvlan_with_a_switch_that_sends_back(host: Host, mode: str) -> None:
         assert host.pings("a", SECOND)
 
 
-def test_macvlan_passthru(host: Host) -> None:
+def test_macvlan_passthru(host: Host, hairpin: Callable[[], None]) -> None:
     before = looks.everything(host)
     host.network("net", driver="macvlan", macvlan_mode="passthru", **NET)
     mac = host.link("eth0.10")["address"]
@@ -151,7 +157,7 @@ def test_macvlan_passthru(host: Host) -> None:
     assert (found["kind"], found["mode"]) == ("macvlan", "passthru")
     assert host.link("eth0", "a")["address"] == mac == host.link("eth0.10")["address"]
     assert host.pings("a", GATEWAY)
-    hairpin(True)
+    hairpin()
     assert host.pings("a", GATEWAY)
     assert set(reach("macvlan", "passthru")) == {None}
     looks.refused(host, "vlan_endpoint", "passthru", "one endpoint only", **PAIR[1])
