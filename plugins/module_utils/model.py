@@ -130,6 +130,11 @@ class Parent(NamedTuple):
     def kind(self) -> str:
         return "vlan" if self.base else "dummy"
 
+    @property
+    def carries(self) -> tuple[str | None, int | None, str]:
+        """The VLAN that it is: of what, its id and its protocol."""
+        return self.base, self.vlan_id, self.protocol
+
 
 class Target(NamedTuple):
     """Where an endpoint lives: ``kind`` is ``netns``, ``netns_path``, ``pid``, ``container`` or ``host``; ``value`` the

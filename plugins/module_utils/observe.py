@@ -105,6 +105,30 @@ class Host:
             found.setdefault(address.index, []).append(subnet)
         return found
 
+    @cached_property
+    def lifeline_over(self) -> dict[int, str]:
+        """What the host is reached by over each link, by its index: each parent that goes is looked up."""
+        found: dict[int, str] = {}
+        for line in self.lifelines:
+            for index in self._beneath(line.link):
+                found.setdefault(index, line.words)
+        return found
+
+    def _beneath(self, index: int) -> set[int]:
+        """A link and all that it stands on: ports, and the link that it was made on."""
+        found: set[int] = set()
+        ahead = {index}
+        while ahead:
+            found |= ahead
+            ports = {link.index for link in self.space.links if link.master in ahead}
+            lower = {
+                link.parent_index
+                for link in self.space.links
+                if link.index in ahead and link.parent_index is not None and link.parent_nsid is None
+            }
+            ahead = (ports | lower) - found
+        return found
+
 
 _NO_HOST = Host(Space((0, 0), ()), "", "", {})
 

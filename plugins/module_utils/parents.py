@@ -8,6 +8,7 @@ Errors are ``ValueError`` with a text for the user, without the item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Optional
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
 from ansible_collections.netops.underlay.plugins.module_utils.errors import similar
@@ -32,6 +33,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import sub_in
 
 # include/uapi/linux/if_link.h
 IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL = 1, 5
+Vlan = tuple[Optional[int], Optional[int], Optional[str]]  # index of the base, id, protocol
 _PROTOCOL_WORDS = {number: word for word, number in VLAN_PROTOCOLS.items()}
 
 # Ports of these have a receive handler, and the kernel allows one on a link.
@@ -40,7 +42,7 @@ _PORTS = {"bridge": "bridge", "bond": "bond", "team": "team", "openvswitch": "Op
 _RELATED = {"macvtap": "macvlan", "ipvtap": "ipvlan"}
 
 
-def vlan_of(link: Link) -> tuple[int | None, int | None, str | None]:
+def vlan_of(link: Link) -> Vlan:
     """Index of the base, VLAN id and protocol (``802.1q``) of a VLAN link; all None for another kind."""
     if link.kind != "vlan":
         return None, None, None
@@ -81,8 +83,23 @@ def check_usable(host: Host, name: str) -> None:
         )
 
 
-def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent]) -> Parent:
-    """The sub-interface that a parent which does not exist stands for."""
+def carriers(host: Host) -> dict[Vlan, str]:
+    """The links that carry VLANs, by what ``vlan_of`` says of them."""
+    return {vlan_of(link): link.name for link in reversed(tuple(host.links.values()))}
+
+
+def to_make(
+    host: Host,
+    name: str,
+    protocol: str,
+    there: Mapping[Vlan, str],
+    to_come: Mapping[tuple[str | None, int | None, str], str],
+) -> Parent:
+    """The sub-interface that a parent which does not exist stands for.
+
+    :param there: what ``carriers`` says
+    :param to_come: the parents that are ours or to be made, by the VLAN that each carries
+    """
     found = sub_interface(name)
     if found is None:
         raise ValueError(f"parent '{name}' does not exist on this host {_links_here(host, name)}")
@@ -95,13 +112,12 @@ def to_make(host: Host, name: str, protocol: str, planned: Mapping[str, Parent])
     link = host.links[base]
     if link.loopback or by_kind(link.kind):
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
-    taken = next((other for other in host.links.values() if vlan_of(other) == (link.index, vlan_id, protocol)), None)
+    taken = there.get((link.index, vlan_id, protocol))
     if taken:
         raise ValueError(
-            f"parent '{name}' cannot be made: link '{taken.name}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
+            f"parent '{name}' cannot be made: link '{taken}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
         )
-    same = (made.name for made in planned.values() if (made.base, made.vlan_id, made.protocol) == (*found, protocol))
-    other = next(same, name)
+    other = to_come.get((base, vlan_id, protocol), name)
     if other != name:
         raise ValueError(f"parent '{name}' cannot be made: '{other}' is to carry VLAN {vlan_id} of '{base}'")
     return Parent(name, base, vlan_id, protocol)
@@ -191,7 +207,7 @@ def lost_with(seen: Observed, name: str) -> str | None:
 
 def cut_with(host: Host, index: int) -> str | None:
     """What the host is reached by, and would lose with a link; None where nothing."""
-    return next((line.words for line in host.lifelines if index in _beneath(host, line.link)), None)
+    return host.lifeline_over.get(index)
 
 
 def cut_by_passthru(host: Host, index: int) -> str | None:
@@ -210,22 +226,6 @@ def cut_by_vlan(host: Host, parent: Parent) -> str | None:
                 if cut:
                     return cut
     return None
-
-
-def _beneath(host: Host, index: int) -> set[int]:
-    """A link and all that it stands on: ports, and the link that it was made on."""
-    found: set[int] = set()
-    ahead = {index}
-    while ahead:
-        found |= ahead
-        ports = {link.index for link in host.space.links if link.master in ahead}
-        lower = {
-            link.parent_index
-            for link in host.space.links
-            if link.index in ahead and link.parent_index is not None and link.parent_nsid is None
-        }
-        ahead = (ports | lower) - found
-    return found
 
 
 def _foreign(seen: Observed, index: int) -> list[Child]:

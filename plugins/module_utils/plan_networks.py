@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
@@ -41,6 +42,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     released,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
+from ansible_collections.netops.underlay.plugins.module_utils.parents import Vlan
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, NetworkSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     WHOLE_RUN,
@@ -98,6 +100,27 @@ class _Work:
     asked: tuple[IPNetwork, ...] = ()
     settings: Sequence[HostSetting] = ()
     unrouted: set[str] = field(default_factory=set)
+
+    # What each new network asks about all links, parents and networks is told once.
+
+    @cached_property
+    def marked(self) -> dict[str, Link]:
+        """The links of the host by their alias."""
+        return {link.alias: link for link in reversed(tuple(self.seen.host.links.values()))}
+
+    @cached_property
+    def carriers(self) -> Mapping[Vlan, str]:
+        return parents.carriers(self.seen.host)
+
+    @cached_property
+    def to_carry(self) -> dict[tuple[str | None, int | None, str], str]:
+        """The parents that we made or are to make."""
+        return {made.carries: made.name for made in reversed(tuple(self.parents.values()))}
+
+    @cached_property
+    def places(self) -> set[str]:
+        """The parents of all networks, and of some that have left them."""
+        return {network.parent for network in self.networks.values()}
 
     def refuse(self, spec: NetworkSpec, reason: str) -> None:
         self.refused.append((self.order.get(spec.name, len(self.order)), f"{spec.item}: {reason}"))
@@ -298,6 +321,7 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
     work.networks[spec.name] = network
+    work.places.add(network.parent)
     work.items[spec.name] = spec.item
 
 
@@ -309,8 +333,10 @@ def _kept_routes(old: Network | None) -> tuple[HostRoute, ...]:
 
 def _kept_protocol(work: _Work, old: Network | None, parent: str | None) -> str:
     """That which the network has, or another one on its parent, else the default."""
+    if old or parent not in work.places:
+        return old.vlan_protocol if old else DEFAULT_VLAN_PROTOCOL
     beside = (network.vlan_protocol for network in work.networks.values() if network.parent == parent)
-    return old.vlan_protocol if old else next(beside, DEFAULT_VLAN_PROTOCOL)
+    return next(beside, DEFAULT_VLAN_PROTOCOL)
 
 
 def _ipv6_dad(work: _Work, spec: NetworkSpec, old: Network | None) -> str:
@@ -410,6 +436,7 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
                 f"{spec.item}: parent '{made.name}' was made anew by somebody else; it is used, and no longer ours"
             )
             work.before.append(Drop(work.parents.pop(made.name)))
+            work.to_carry.pop(made.carries, None)
         parents.check_usable(work.seen.host, network.parent)
         protocol = parents.vlan_of(link)[2]
         if spec.vlan_protocol and protocol and protocol != spec.vlan_protocol:
@@ -423,10 +450,10 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
         row = made or (
             Parent(network.parent)
             if network.isolated
-            else parents.to_make(work.seen.host, network.parent, network.vlan_protocol, work.parents)
+            else parents.to_make(work.seen.host, network.parent, network.vlan_protocol, work.carriers, work.to_carry)
         )
         if made is not None and row.base is not None:
-            row = parents.to_make(work.seen.host, row.name, network.vlan_protocol, {})
+            row = parents.to_make(work.seen.host, row.name, network.vlan_protocol, work.carriers, {})
         _make_parent(work, spec, network, row, "repair" if made else "create")
     work.ensured.add(network.parent)
     _warn_if_down(work, spec, network)
@@ -450,6 +477,7 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
     _check_lifelines(work, spec, taking, parents.cut_by_vlan(work.seen.host, row))
     base = work.seen.host.links.get(row.base) if row.base else None
     work.parents[row.name] = row
+    work.to_carry[row.carries] = row.name
     work.to_come.add(row.name)
     work.before.append(Put(row))
     work.kernel.append(
@@ -466,8 +494,7 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
 
 def _renamed(work: _Work, made: Parent) -> Link | None:
     """A parent of ours that somebody gave another name."""
-    mark = parent_mark(made.name)
-    return next((link for link in work.seen.host.links.values() if link.alias == mark), None)
+    return work.marked.get(parent_mark(made.name))
 
 
 def _name_again(work: _Work, spec: NetworkSpec, link: Link, made: Parent) -> None:

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import plan_networks
+from ansible_collections.netops.underlay.plugins.module_utils import parents, plan_networks
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ANNOUNCING,
@@ -337,6 +337,17 @@ def test_no_default_subnet_overlaps_any_other(kinds):
 
 
 # --- refused: parents -----------------------------------------------------------------------------------------
+
+
+def test_a_new_network_does_not_look_at_all_links_and_parents_again(monkeypatch):
+    looks = []
+    vlan_of = parents.vlan_of
+    monkeypatch.setattr(parents, "vlan_of", lambda link: looks.append(link.name) or vlan_of(link))
+    there = [vlan_link(index, f"eth0.{index}", 2, index) for index in range(3, 103)]
+    specs = [ask(f"n{vlan}", f"10.0.{vlan - 200}.0/24", parent=f"eth0.{vlan}") for vlan in range(200, 300)]
+    change = plan_networks.plan(seen(on=host(ETH0, *there)), specs)
+    assert [step.parent.vlan_id for step in change.plan.kernel if isinstance(step, MakeParent)] == list(range(200, 300))
+    assert len(looks) < 2 * len(there)
 
 
 @pytest.mark.parametrize(
