@@ -283,17 +283,17 @@ def inside(path: str) -> Iterator[None]:
     """This thread in the network namespace at a path."""
     here, there = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open(path, os.O_RDONLY)
     try:
-        assert _libc.setns(there, _CLONE_NEWNET) == 0, path
+        assert libc.setns(there, _CLONE_NEWNET) == 0, path
         try:
             yield
         finally:
-            assert _libc.setns(here, _CLONE_NEWNET) == 0
+            assert libc.setns(here, _CLONE_NEWNET) == 0
     finally:
         os.close(here)
         os.close(there)
 
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 
 

@@ -21,8 +21,7 @@ from typing import Any
 
 import pytest
 
-from . import looks
-from .conftest import batch, build_trunk, command, run_module, sweep
+from .conftest import batch, build_trunk, command, libc, run_module, sweep
 
 # The package of these tests begins below the folder that has it.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -84,7 +83,7 @@ def in_a_process(work: Callable[[], Any]) -> Any:
 
 def layered() -> None:
     """From now on whatever this process and its children write to a WATCHED folder goes to a layer of its own."""
-    assert looks._libc.unshare(_CLONE_NEWNS) == 0
+    assert libc.unshare(_CLONE_NEWNS) == 0
     command("mount", "--make-rprivate", "/")
     command("mount", "-t", "tmpfs", "layers", "/mnt")
     for number, folder in enumerate(WATCHED):
@@ -302,9 +301,9 @@ def clear(state_dir: Path) -> None:
     """Back to before the tasks, whatever was refused of them."""
     shutil.rmtree(state_dir, ignore_errors=True)
     shutil.rmtree("/etc/netns", ignore_errors=True)
-    lines = "netns del new\nnetns del web1\nlink del eth0.20\n"
+    lines = "netns del new\nnetns del web1\nlink del eth0.20\nnetns add web1\n"
     subprocess.run(("ip", "-force", "-batch", "-"), input=lines, capture_output=True, text=True, check=False)
-    command("ip", "netns", "add", "web1")
+    assert os.path.ismount("/run/netns/web1")
 
 
 def snapshot(folder: Path) -> dict[str, Any]:
