@@ -336,3 +336,14 @@ def test_the_worked_example_of_an_option_is_as_the_code_is():
             lines = {written.strip() for written in (PLUGINS.parent / file[1]).read_text().splitlines()}
         else:
             assert line in lines
+
+
+@pytest.mark.parametrize("name", ["steps", "netlink", "model", "spec"])
+def test_tuples_of_two_kinds_are_never_equal(name):
+    """Of what is done: to add and to delete the same would be."""
+    kinds = vars(importlib.import_module(f"{PACKAGE}.module_utils.{name}")).values()
+    own = [
+        kind for kind in kinds if isinstance(kind, type) and issubclass(kind, tuple) and kind.__module__.endswith(name)
+    ]
+    fields = [kind._fields for kind in own]
+    assert own and len(fields) == len(set(fields))
