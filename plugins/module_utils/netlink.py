@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
 from threading import Thread
-from typing import Any, ClassVar, NamedTuple, Optional, Union
+from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
 from ansible_collections.netops.underlay.plugins.module_utils.errors import UnderlayError, ways_to_install
@@ -623,6 +623,9 @@ def _question_like(name: str) -> bytes:
     return bytes(_message(_LinkMessage(), rtnl.RTM_GETLINK, 0, {}, attributes))
 
 
+Fact = TypeVar("Fact")
+_OF_A_HOST = 64
+
 _DUMPED = {18: "links", 22: "addresses", 26: "routes"}  # linux/rtnetlink.h
 
 
@@ -667,16 +670,17 @@ class Channel:
 
     def links(self) -> list[Link]:
         """Every link of the namespace, in the kernel's order."""
-        return [decode_link(data) for data in self._dump(_dump_request(rtnl.RTM_GETLINK))]
+        return _decoded(decode_link, self._dump(_dump_request(rtnl.RTM_GETLINK)))
 
     def addresses(self) -> list[Address]:
         """Every address of the namespace, IPv4 and IPv6."""
-        return [decode_address(data) for data in self._dump(_dump_request(rtnl.RTM_GETADDR)) if data[0] in FAMILIES]
+        dump = self._dump(_dump_request(rtnl.RTM_GETADDR))
+        return _decoded(decode_address, [data for data in dump if data[0] in FAMILIES])
 
     def routes(self, every_table: bool = False) -> list[Route]:
         """Every route of the main table, or of all tables, IPv4 and IPv6."""
         dump = self._dump(_dump_request(rtnl.RTM_GETROUTE, 0 if every_table else _RT_TABLE_MAIN))
-        routes = [decode_route(data) for data in dump if data[0] in FAMILIES]
+        routes = _decoded(decode_route, [data for data in dump if data[0] in FAMILIES])
         # A kernel before 4.20 does not filter by table.
         return [route for route in routes if every_table or route.table == _RT_TABLE_MAIN]
 
@@ -909,6 +913,14 @@ def _prepare(sock: socket.socket) -> int:
     except OSError:  # root of a user namespace only: as much as the system lets everyone have
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def _decoded(decode: Callable[[bytes], Fact], dump: Sequence[bytes]) -> list[Fact]:
+    """What the messages tell. Where there are many it is a host, whose like is not read again in other namespaces: there the
+    bytes are not kept beside what they tell, and their memory serves what comes next."""
+    if len(dump) >= _OF_A_HOST:
+        decode = getattr(decode, "__wrapped__", decode)
+    return [decode(data) for data in dump]
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

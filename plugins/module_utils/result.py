@@ -8,7 +8,7 @@ What only the kernel can know is None where it was not (or not yet) seen.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.book import set_aside as set_aside_on
@@ -49,21 +49,59 @@ if TYPE_CHECKING:
 DUMMY_MTU, LOOPBACK_MTU = 1500, 65536
 
 
+class _Shown(NamedTuple):
+    """All that a network is told from."""
+
+    item: Network
+    created: bool
+    vlan_id: int | None
+    protocol: str | None
+    mtu: int | None
+
+
+class Networks(NamedTuple):
+    """Networks by name: what each is told from, and what is told."""
+
+    shown: Mapping[str, _Shown]
+    told: Mapping[str, dict[str, Any]]
+
+
+def networks(
+    items: Mapping[str, Network],
+    host: Host,
+    parents: Mapping[str, Parent],
+    like: Networks = Networks({}, {}),  # noqa: B008
+) -> Networks:
+    """What is as in ``like`` is not told anew: of hundreds most are afterwards what they were, or were to be."""
+    shown = {name: _shown(item, host, parents) for name, item in items.items()}
+    told = {name: like.told[name] if like.shown.get(name) == item else _told(item) for name, item in shown.items()}
+    return Networks(shown, told)
+
+
 def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[str, Any]:
     """A network; ``parents`` are the links that we made or will have made."""
+    return _told(_shown(item, host, parents))
+
+
+def _shown(item: Network, host: Host, parents: Mapping[str, Parent]) -> _Shown:
     made = parents.get(item.parent)
     link = host.links.get(item.parent)
     vlan_id, protocol = (made.vlan_id, made.protocol) if made else vlan_of(link)[1:] if link else (None, None)
+    return _Shown(item, made is not None, vlan_id, protocol, item.mtu or _parent_mtu(made, link, host))
+
+
+def _told(shown: _Shown) -> dict[str, Any]:
+    item, created, vlan_id, protocol, mtu = shown
     return {
         "name": item.name,
         "driver": item.driver_name,
         "parent": item.parent,
-        "parent_created": made is not None,
+        "parent_created": created,
         "vlan_id": vlan_id,
         "vlan_protocol": protocol if vlan_id is not None else None,
         "mode": item.mode,
         "flag": item.flag,
-        "mtu": item.mtu or _parent_mtu(made, link, host),
+        "mtu": mtu,
         "internal": item.internal,
         "enable_ipv4": item.enable_ipv4,
         "enable_ipv6": item.enable_ipv6,

@@ -50,23 +50,21 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
             follow.after + change.plan.after,
             change.plan.warnings,
         )
-        before = {name: result.network(item, seen.host, seen.parents) for name, item in seen.networks.items()}
-        after = before
+        before = after = result.networks(seen.networks, seen.host, seen.parents)
         if plan.writes:
-            host = _foreseen(seen, change.plan)
-            after = {name: result.network(item, host, change.parents) for name, item in change.networks.items()}
+            after = result.networks(change.networks, _foreseen(seen, change.plan), change.parents, before)
         final = after
         if not module.check_mode:
             apply(plan, kept, seen.host.boot_id, spaces)
             if plan.changed:
                 with run.all_done():
                     now = observe.everything(kept)
-                final = {name: result.network(item, now.host, now.parents) for name, item in now.networks.items()}
-                run.verify(after, final, "network")
+                final = result.networks(now.networks, now.host, now.parents, after)
+                run.verify(after.told, final.told, "network")
     return {
         **result.of_plan(plan),
-        "networks": [final.get(item.name) or _absent_network(item.name) for item in specs],
-        "diff": result.diff(before, after),
+        "networks": [final.told.get(item.name) or _absent_network(item.name) for item in specs],
+        "diff": result.diff(before.told, after.told),
         "warnings": plan.warnings,
     }
 

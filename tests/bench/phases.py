@@ -83,7 +83,7 @@ def watched() -> Watch:
     put(files["observe"], "spaces_of", "read back")
     for name in ("plan_networks", "plan_endpoints"):
         put(files[name], "plan", "plan")
-    for name in ("endpoint", "network", "diff", "of_plan"):
+    for name in ("endpoint", "network", "networks", "diff", "of_plan"):
         put(files["result"], name, "result and diff")
     for name in ("run_endpoints", "run_networks"):
         put(files[name], "apply", "apply: the rest")

@@ -495,3 +495,14 @@ def test_what_is_imported_does_not_import_all_of_the_library():
         " from pyroute2 import IPRoute, netlink; from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+
+
+def test_the_bytes_of_many_links_are_not_kept():
+    [payload, *_others] = unpacked(LINKS)
+    facts.decode_link.cache_clear()
+    many = netlink._decoded(facts.decode_link, [payload] * netlink._OF_A_HOST)
+    assert facts.decode_link.cache_info().currsize == 0
+    # The control: those of a namespace, whose like there are in others.
+    few = netlink._decoded(facts.decode_link, [payload] * (netlink._OF_A_HOST - 1))
+    assert facts.decode_link.cache_info().currsize == 1
+    assert set(few) == set(many)
