@@ -25,5 +25,5 @@ class _CompilesOnce(zipimporter):
 
 _importers: Any = sys.path_importer_cache
 for _folder in sys.modules[__name__.rpartition(".")[0]].__path__:
-    if type(_importers.get(_folder)) is zipimporter:
+    if isinstance(_importers.get(_folder), zipimporter):
         _importers[_folder] = _CompilesOnce(_folder)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from ansible_collections.netops.underlay.plugins.module_utils import (  # noqa: F401 - importing.py comes before the others
+from ansible_collections.netops.underlay.plugins.module_utils import (  # noqa: F401 - importing comes first # pylint: disable=unused-import
     importing,
     netlink,
     observe,
