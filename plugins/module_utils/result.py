@@ -130,9 +130,10 @@ def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | Non
 
 
 def _subnet(subnet: addressing.Subnet) -> dict[str, Any]:
+    # Told once: what a subnet keeps of itself for its endpoints would be more than what is told.
     return {
-        "subnet": subnet.text,
-        "gateway": subnet.gateway_text,
+        "subnet": str(subnet.network),
+        "gateway": None if subnet.gateway is None else str(subnet.gateway),
         "ip_range": None if subnet.ip_range is None else str(subnet.ip_range),
         "aux_addresses": {name: str(address) for name, address in subnet.auxiliary},
     }
