@@ -199,7 +199,7 @@ def play_absent(host: Host) -> str:
             *("ansible-playbook", "--connection", "local", "--inventory", "localhost,", str(book)),
             *("--extra-vars", f"ansible_python_interpreter={sys.executable}"),
         ),
-        env={**os.environ, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true"},
+        env={**os.environ, "ANSIBLE_NOCOLOR": "true"},
         capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=ROLE_TIMEOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

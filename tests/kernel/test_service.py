@@ -49,7 +49,6 @@ def play(run: Run, host: Host, state: str) -> str:
         *("ansible-playbook", "--connection", "local", "--inventory", "localhost,", str(book)),
         *("--extra-vars", f"ansible_python_interpreter={sys.executable}"),
         ANSIBLE_NOCOLOR="true",
-        ANSIBLE_PIPELINING="true",
     )
     return done.stdout.strip().splitlines()[-1]
 

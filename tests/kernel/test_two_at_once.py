@@ -367,7 +367,7 @@ def playbook(host: Host, numbers: list[int], tasks: list[dict[str, Any]]) -> sub
     return subprocess.Popen(
         ("ansible-playbook", "-f", str(len(numbers)), "-i", f"{place}.yml", f"{place}.json"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "true", "ANSIBLE_PIPELINING": "true"},
+        env={**os.environ, "ANSIBLE_NOCOLOR": "true"},
     )  # fmt: skip
 
 
