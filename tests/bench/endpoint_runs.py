@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ ATTACH, ATTACH_THERE = "attach", "attach, namespaces there"
 UNCHANGED, CHECKED, REPAIRED = "unchanged", "check mode", "one address gone"
 DETACH, DETACH_STAY = "detach, namespaces ours", "detach, namespaces not ours"
 AGAIN = 2  # unchanged runs and their like in each turn
+PAIRS = 4  # more attachings of the floor and of ours in each turn, whose ratio has the narrowest bound
 DEL_PART = 10  # CNI removes one in so many: each costs the same, and waiting for a thousand is most of a minute
 
 NETWORK = {
@@ -135,7 +137,21 @@ class Runs:
             if count <= self.one:
                 self.cni(count, number)
             self.ours(count, number)
+        self.pairs()
         self.ours_in_others(number)
+
+    def pairs(self) -> None:
+        """The floor and ours close together, each first as often: the machine is not as fast in one minute as in the next."""
+        for again in range(PAIRS):
+            for way in (self.floor, self.ours_alone)[:: -1 if again % 2 else 1]:
+                way(self.one)
+
+    def ours_alone(self, count: int) -> None:
+        ours = Ours.made(Path(tempfile.mkdtemp(dir=self.folder)), count)
+        self._kept(ATTACH, count, ours.attach())
+        ground.check(count, OURS)
+        self._kept(DETACH, count, ours.detach())
+        ground.clear()
 
     def floor(self, count: int) -> None:
         command = [sys.executable, str(HERE / "floor.py"), str(count), ground.NIC]
