@@ -91,7 +91,7 @@ test-installed: setup build ## the role from the built and installed collection,
 test-first-hour: setup build ## what a new user types on a fresh Debian 12, from README.md to two containers on a VLAN; minutes
 	tests/first_hour/run
 
-faults: setup ## every error at every call, where make test tries one at each; about 20 minutes
+faults: setup ## every error at every call, where make test tries one at each; about 10 minutes
 	tests/lab/run env EVERY_FAULT=1 python -m pytest tests/kernel/test_refused.py $(ARGS)
 
 bench: ## both benchmarks below, against their bounds (BENCH_QUICK=1: to try them)
