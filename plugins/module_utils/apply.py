@@ -81,8 +81,9 @@ def apply(
     run = _Run(boot_id, spaces)
     of_phase: dict[type, list[KernelStep]] = {}
     for step in plan.kernel:
-        # Both are done in one namespace after the other.
-        of_phase.setdefault(MakeLink if isinstance(step, SetUp) else type(step), []).append(step)
+        # These are done in some namespaces after the other.
+        kind = MakeNamespace if isinstance(step, (MakeLink, SetUp)) else type(step)
+        of_phase.setdefault(kind, []).append(step)
     for phase in PHASES:
         steps = [step for step in of_phase.get(phase, ()) if step.item not in run.failed]
         if steps and phase is not Announce:
@@ -155,11 +156,6 @@ def _by_space(steps: Iterable[Any]) -> dict[Target | None, list[Any]]:
     for step in steps:
         grouped.setdefault(step.space, []).append(step)
     return grouped
-
-
-def _make_namespaces(run: _Run, steps: Sequence[MakeNamespace]) -> None:
-    for step, answer in zip(steps, netlink.create_namespaces([step.target.value for step in steps])):
-        run.note(step.item, answer, f"make namespace '{step.target.value}'")
 
 
 def _remove_namespaces(run: _Run, steps: Sequence[RemoveNamespace]) -> None:
@@ -415,59 +411,69 @@ class _Room(NamedTuple):
 
     target: Target
     descriptor: int
-    makes: Sequence[MakeLink]
-    set_ups: Sequence[SetUp]
+    steps: Sequence[MakeLink | SetUp]
 
 
-def _make_and_set_up(run: _Run, steps: Sequence[MakeLink | SetUp]) -> None:
+def _make_and_set_up(run: _Run, steps: Sequence[MakeNamespace | MakeLink | SetUp]) -> None:
     """Some namespaces at a time, each of which is opened once: links are made in all of them in one go from the host's side,
-    where each appears in its namespace at once, and are then set up from inside."""
-    grouped: dict[Target, tuple[list[MakeLink], list[SetUp]]] = {}
+    where each appears in its namespace at once, and are then set up from inside. Meanwhile the next namespaces are made."""
+    grouped: dict[Target, list[MakeLink | SetUp]] = {}
+    new: dict[Target, MakeNamespace] = {}
     for step in steps:
-        makes, set_ups = grouped.setdefault(step.space, ([], []))
-        if isinstance(step, MakeLink):
-            makes.append(step)
+        if isinstance(step, MakeNamespace):
+            new[step.target] = step
+            grouped.setdefault(step.target, [])
         else:
-            set_ups.append(step)
-    groups = list(grouped.items())
-    with netlink.Channel() as channel, netlink.at_home() as home:
-        indexes = (
-            {link.name: link.index for link in channel.links()}
-            if any(makes for makes, _ups in grouped.values())
-            else {}
-        )
-        for start in range(0, len(groups), _SPACES_AT_ONCE):
+            grouped.setdefault(step.space, []).append(step)
+    targets = [*new, *(target for target in grouped if target not in new)]
+    made = netlink.create_namespaces(target.value for target in new)
+    with contextlib.closing(made) as answers, netlink.Channel() as channel, netlink.at_home() as home:
+        links = channel.links() if any(isinstance(step, MakeLink) for step in steps) else ()
+        indexes = {link.name: link.index for link in links}
+        for start in range(0, len(targets), _SPACES_AT_ONCE):
+            some = targets[start : start + _SPACES_AT_ONCE]
+            _await_namespaces(run, [new[target] for target in some if target in new], answers)
             with netlink.procfs() as proc, contextlib.ExitStack() as stack:
-                rooms = list(_opened_rooms(run, stack, groups[start : start + _SPACES_AT_ONCE]))
+                rooms = list(_opened_rooms(run, stack, {target: grouped[target] for target in some}))
                 _make_links(run, channel, indexes, rooms)
                 for room in rooms:
                     _set_up_room(run, proc, home, room)
 
 
+def _await_namespaces(run: _Run, steps: Sequence[MakeNamespace], answers: Iterator[UnderlayError | None]) -> None:
+    for step in steps:
+        run.note(step.item, next(answers), f"make namespace '{step.target.value}'")
+
+
 def _opened_rooms(
-    run: _Run, stack: contextlib.ExitStack, groups: Iterable[tuple[Target, tuple[list[MakeLink], list[SetUp]]]]
+    run: _Run, stack: contextlib.ExitStack, groups: Mapping[Target, Iterable[MakeLink | SetUp]]
 ) -> Iterator[_Room]:
-    for target, (makes, set_ups) in groups:
+    for target, group in groups.items():
+        steps = [step for step in group if step.item not in run.failed]
+        if not steps:
+            continue
         try:
-            yield _Room(target, stack.enter_context(_opened(run, target)), makes, set_ups)
+            yield _Room(target, stack.enter_context(_opened(run, target)), steps)
         except UnderlayError as error:
-            for make in makes:
-                run.note(make.item, error, _words_of_making(make))
-            for step in set_ups:
-                run.note(step.item, error, f"set up link '{step.name}' in {target}")
+            for step in steps:
+                run.note(step.item, error, _words_of_all(step))
 
 
-def _words_of_making(step: MakeLink) -> str:
-    return f"make a {step.kind} link on '{step.parent}' in {step.space}"
+def _words_of_all(step: MakeLink | SetUp) -> str:
+    if isinstance(step, MakeLink):
+        return f"make a {step.kind} link on '{step.parent}' in {step.space}"
+    return f"set up link '{step.name}' in {step.space}"
 
 
 def _make_links(run: _Run, channel: netlink.Channel, indexes: Mapping[str, int], rooms: Iterable[_Room]) -> None:
     ready: list[tuple[MakeLink, netlink.Request]] = []
     for room in rooms:
-        for step in room.makes:
+        for step in room.steps:
+            if not isinstance(step, MakeLink):
+                continue
             if step.parent not in indexes:
                 gone = UnderlayError(f"parent '{step.parent}' is not there (any more)")
-                run.note(step.item, gone, _words_of_making(step))
+                run.note(step.item, gone, _words_of_all(step))
                 continue
             request = netlink.CreateLink(
                 step.name,
@@ -482,7 +488,7 @@ def _make_links(run: _Run, channel: netlink.Channel, indexes: Mapping[str, int],
             ready.append((step, request))
     answers = channel.send([request for _step, request in ready])
     for (step, _request), answer in zip(ready, answers):
-        run.note(step.item, _explained(answer, step.kind), _words_of_making(step))
+        run.note(step.item, _explained(answer, step.kind), _words_of_all(step))
 
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
@@ -500,7 +506,7 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
 
 
 def _set_up_room(run: _Run, proc: int, home: int, room: _Room) -> None:
-    steps = [step for step in room.set_ups if step.item not in run.failed]
+    steps = [step for step in room.steps if isinstance(step, SetUp) and step.item not in run.failed]
     if not steps:
         return
     try:
@@ -510,7 +516,7 @@ def _set_up_room(run: _Run, proc: int, home: int, room: _Room) -> None:
             run.after[room.target] = read_space(channel, netlink.namespace_id(room.descriptor), run.path(room.target))
     except UnderlayError as error:
         for step in steps:
-            run.note(step.item, error, f"set up link '{step.name}' in {room.target}")
+            run.note(step.item, error, _words_of_all(step))
 
 
 def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, step: SetUp) -> None:
@@ -654,8 +660,7 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     MakeParent: _make_parents,
     ChangeParent: _change_parents,
     AddRoutes: _add_routes,
-    MakeNamespace: _make_namespaces,
-    MakeLink: _make_and_set_up,
+    MakeNamespace: _make_and_set_up,
     PutNames: _put_names,
     RemoveNames: _remove_names,
 }

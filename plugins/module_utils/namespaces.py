@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, netops.underlay contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Network namespaces, their sysctls and their processes, by system calls of this thread and without a fork.
+"""Network namespaces, their sysctls and their processes, by system calls of this thread; only many new ones are made by
+a process of their own.
 
 Knows nothing of links, networks or Ansible. What writes here is called by netlink.py alone, which announces
 each write before it is done.
@@ -11,10 +12,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
@@ -34,6 +36,8 @@ _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # asm-generic/unistd.h; the C libr
 _THIS_THREAD = "/proc/thread-self/ns/net"
 _NEVER_A_NAMESPACE = ("socket:", "pipe:", "anon_inode:", "/dev/")
 _SYSCTL = re.compile(r"net(/[^/\0]+)+")
+
+_MAKER_ENDED = "the process that makes them has ended; run the task again"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -203,6 +207,54 @@ def create(name: str, home: int, prepared: bool = False) -> None:
         _bind_new_namespace(path, home)
     except OSError as error:
         raise UnderlayError(f"namespace {name!r} cannot be made: {error.strerror}") from error
+
+
+def answer_of_creation(name: str, home: int, prepared: bool) -> UnderlayError | None:
+    """``create``, with its error as the answer."""
+    try:
+        create(name, home, prepared)
+    except UnderlayError as error:
+        return error
+    return None
+
+
+def create_ahead(names: Sequence[str], home: int) -> Iterator[UnderlayError | None]:
+    """Make namespaces in this order while the caller does something else; the answer to each, which is waited for. This process
+    has just made another (``prepared``).
+
+    By a process of its own: the kernel needs the caller's locks for little of it, while a thread would have to wait for
+    Python's. It makes no more when nobody waits for its answers any more, so it ends with the caller, however that ends.
+    """
+    reader, writer = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:  # there can be no more processes
+        os.close(reader)
+        os.close(writer)
+        yield from (answer_of_creation(name, home, prepared=True) for name in names)
+        return
+    if child == 0:
+        os.close(reader)
+        _create_and_tell(names, home, writer)
+    os.close(writer)
+    try:
+        with open(reader, encoding="utf-8") as told:
+            for name in names:
+                line = told.readline()
+                words = json.loads(line) if line else f"namespace {name!r} cannot be made: {_MAKER_ENDED}"
+                yield UnderlayError(words) if words else None
+    finally:
+        os.waitpid(child, 0)
+
+
+def _create_and_tell(names: Sequence[str], home: int, writer: int) -> NoReturn:
+    """In the child, which takes no cleaning up of Python's with it. An answer is a line of JSON: the error's words, or null."""
+    try:
+        for name in names:
+            answer = answer_of_creation(name, home, prepared=True)
+            os.write(writer, json.dumps(answer and str(answer)).encode() + b"\n")
+    finally:
+        os._exit(0)
 
 
 def _prepare_directory() -> None:

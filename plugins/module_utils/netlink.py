@@ -21,12 +21,12 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
-from threading import Thread
 from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -111,7 +111,7 @@ _RECEIVE_BYTES = 65536
 _SEND_BYTES = 65536
 _SOCKET_BUFFER_BYTES = 8 << 20
 _SIDE_BY_SIDE = 500
-_WORTH_A_THREAD = 16
+_WORTH_A_PROCESS = 16
 _ACK_BYTES = 4096  # more than an answer with its text takes of the receive buffer
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _NETLINK_CAP_ACK = 10  # linux/netlink.h
@@ -959,49 +959,23 @@ def _record(verb: str, request: object) -> None:
         recorder(verb, request)
 
 
-def create_namespaces(names: Sequence[str]) -> list[UnderlayError | None]:
-    """Make named namespaces as ``ip netns add`` does; the answer to each, None where it is made. What a kill in the middle
-    leaves (an empty file) counts as absent.
+def create_namespaces(names: Iterable[str]) -> Generator[UnderlayError | None, None, None]:
+    """Make named namespaces as ``ip netns add`` does, in this order; the answer to each, None where it is made. What a kill in
+    the middle leaves (an empty file) counts as absent.
 
-    Of many, a second thread makes every other one: the kernel makes two in little more than the time of one.
+    Of many, all but the first are made ahead of the caller, who works in some while the next are made.
     """
-    answers: list[UnderlayError | None] = []
-    while len(answers) < len(names) and None not in answers:
-        answers += _created([names[len(answers)]], prepared=False)
-    rest = names[len(answers) :]
-    if len(rest) < _WORTH_A_THREAD or recorder is not None:
-        return answers + _created(rest)
-    made: list[list[UnderlayError | None]] = [[], []]
-    broken: list[BaseException] = []
-
-    def make(half: int) -> None:
-        try:
-            made[half] = _created(rest[half::2])
-        except BaseException as error:  # pylint: disable=broad-except # raised again where it is seen
-            broken.append(error)
-
-    thread = Thread(target=make, args=(1,))
-    thread.start()
-    make(0)
-    thread.join()
-    if broken:
-        raise broken[0]
-    return answers + [made[number % 2][number // 2] for number in range(len(rest))]
-
-
-def _created(names: Sequence[str], prepared: bool = True) -> list[UnderlayError | None]:
-    """The answer to each; ``prepared``: this process has just made another."""
-    answers: list[UnderlayError | None] = []
+    rest = deque(names)
+    prepared = False
     with at_home() as home:
-        for name in names:
-            try:
-                _record("create_namespace", name)
-                namespaces.create(name, home, prepared)
-            except UnderlayError as error:
-                answers.append(error)
-            else:
-                answers.append(None)
-    return answers
+        while rest and (not prepared or recorder is not None or len(rest) < _WORTH_A_PROCESS):
+            name = rest.popleft()
+            _record("create_namespace", name)
+            answer = namespaces.answer_of_creation(name, home, prepared)
+            prepared = prepared or answer is None
+            yield answer
+        if rest:
+            yield from namespaces.create_ahead(rest, home)
 
 
 def remove_namespace(name: str) -> None:

@@ -87,10 +87,11 @@ def watched() -> Watch:
         put(files["result"], name, "result and diff")
     for name in ("run_endpoints", "run_networks"):
         put(files[name], "apply", "apply: the rest")
-    # By the kind of step; links are made and set up by one of them.
+    # By the kind of step; links are made in new namespaces, and set up, by one of them.
     handlers = files["apply"]._HANDLERS
     for kind, handler in handlers.items():
         handlers[kind] = watch.around(f"apply: {kind.__name__}", handler)
+    put(files["apply"], "_make_links", "apply: MakeLink")
     put(files["apply"], "_set_up_room", "apply: SetUp")
     put(files["apply"], "_announce", "apply: Announce")
     for name, method in vars(files["store"].Store).items():

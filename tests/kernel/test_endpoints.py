@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import apply
+from ansible_collections.netops.underlay.plugins.module_utils import apply, netlink
 
 from .conftest import Failed, Killed, at_write, batch, command, ip, kill, writes_counted
 
@@ -456,3 +457,32 @@ def test_a_kernel_that_refuses_one_item_does_the_others_and_names_it(host):
     command("ip", "-n", "elsewhere", "link", "del", "rogue")
     host.endpoint("bad", "vlan20")
     assert host.addresses("eth0", "bad") == ["172.16.48.2/22"]
+
+
+def test_of_many_whose_namespaces_are_made_ahead_those_that_cannot_be_are_named_and_the_others_done(host):
+    """Something takes two of the names between looking and making, one at the start and one far ahead."""
+    host.network("vlan20", **NET20)
+    names = [f"web{number}" for number in range(1, 71)]
+    taken = (Path("/run/netns/web1"), Path("/run/netns/web66"))
+    create = netlink.create_namespaces
+
+    def late(wanted):
+        for file in taken:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("not ours")
+        return create(wanted)
+
+    items = [{"name": name, "network": "vlan20", "netns": name} for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netlink, "create_namespaces", late)
+        with pytest.raises(Failed) as failure:
+            host.run("vlan_endpoint", endpoints=items)
+    assert str(failure.value).count("exists already") == 2
+    assert all(f"({file.name}): make namespace '{file.name}': " in str(failure.value) for file in taken)
+    assert host.namespaces() >= set(names) - {file.name for file in taken}
+    assert own(host, "web65")[3] == ["172.16.48.65/22"] and own(host, "web70")[3] == ["172.16.48.70/22"]
+    for file in taken:
+        assert file.read_text() == "not ours"
+        file.unlink()
+    host.run("vlan_endpoint", endpoints=items)
+    assert own(host, "web1")[3] == ["172.16.48.1/22"] and own(host, "web66")[3] == ["172.16.48.66/22"]

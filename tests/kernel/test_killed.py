@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from . import faults, looks
-from .conftest import Failed, Host, writes_counted
+from .conftest import Failed, Host, command, writes_counted
 from .undisturbed import ONLY_BACK, PAIRS, UP, again, course, differing, picture, run_all
 
 
@@ -79,6 +80,37 @@ def test_killed_in_front_of_each_write_the_next_run_ends_where_an_undisturbed_on
     tell("kill points tried", tried)
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def test_killed_while_another_process_makes_namespaces_ahead_the_next_run_makes_the_rest(host: Host) -> None:
+    """Without gates, so as it is on a host: with them everything is written one by one."""
+    from ansible_collections.netops.underlay.plugins.module_utils import apply
+
+    names = [f"web{number}" for number in range(1, 41)]
+    ends = [{"name": name, "network": "vlan20", "netns": name} for name in names]
+    host.network("vlan20", parent="eth0.20", ipam_config=[{"subnet": "172.16.48.0/22"}])
+    set_up, rooms = apply._set_up_room, []
+
+    def once_more(*arguments: object) -> None:
+        rooms.append(arguments)
+        if len(rooms) == 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+        set_up(*arguments)
+
+    child = os.fork()
+    if child == 0:
+        apply._set_up_room = once_more
+        with contextlib.suppress(BaseException):
+            host.run("vlan_endpoint", endpoints=ends)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    up = {name for name in names if name in looks.names() and "172.16" in command("ip", "-n", name, "addr").stdout}
+    assert len(up) == 9
+    result = host.run("vlan_endpoint", endpoints=ends)
+    assert result["changed"] and host.namespaces() >= set(names)
+    given = [host.addresses("eth0", name) for name in names]
+    assert given == [[f"172.16.48.{number}/22"] for number in range(2, 42)]  # 1 is the gateway
+    assert not host.run("vlan_endpoint", endpoints=ends)["changed"]
 
 
 # --- the power ----------------------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.netlink import (
     DeleteLink,
     DeleteRoute,
 )
+
+from .looks import until
 
 
 def ip(*arguments: str) -> list[dict]:
@@ -573,13 +577,13 @@ def test_failed_creation_leaves_nothing(host, monkeypatch):
     assert not os.path.exists("/run/netns/mine")
 
 
-def test_many_are_made_by_two_threads_and_each_answers_for_itself(host):
+def test_many_are_made_ahead_and_each_answers_for_itself(host):
     """What is told of them by iproute2: the link that each got by its own descriptor is in the one of its name."""
     names = [f"many{number}" for number in range(60)]
     taken = {names[0], names[1], names[20], names[41]}
     for name in taken:
         Path(netlink.NETNS_DIR, name).write_text("mine")
-    answers = netlink.create_namespaces(names)
+    answers = list(netlink.create_namespaces(names))
     assert {name: str(answer) for name, answer in zip(names, answers) if answer} == {
         name: f"namespace '{name}' exists already" for name in taken
     }
@@ -602,8 +606,42 @@ def test_many_are_made_by_two_threads_and_each_answers_for_itself(host):
         file.unlink()
 
 
+def test_they_are_made_while_the_caller_does_something_else(host, the_many):
+    answers = netlink.create_namespaces(the_many)
+    assert [next(answers), next(answers)] == [None, None]
+    # It asks for no more, and still they come.
+    until(lambda: named() == {"host", *the_many}, "all are there")
+    assert list(answers) == [None] * (len(the_many) - 2)
+
+
+def test_no_more_are_made_when_nobody_waits_for_them(host, the_many, monkeypatch):
+    monkeypatch.setattr(namespaces, "create", slowly(namespaces.create))
+    answers = netlink.create_namespaces(the_many)
+    assert [next(answers) for _number in range(3)] == [None] * 3
+    answers.close()
+    assert the_many[0] in named() and the_many[-1] not in named()
+
+
+def test_no_more_are_made_when_the_caller_is_killed(host, the_many, monkeypatch):
+    monkeypatch.setattr(namespaces, "create", slowly(namespaces.create))
+    reader, writer = os.pipe()
+    caller = os.fork()
+    if caller == 0:
+        answers = netlink.create_namespaces(the_many)
+        next(answers), next(answers), os.write(writer, b"x")
+        signal.pause()
+    os.close(writer)
+    assert os.read(reader, 1) == b"x"
+    os.kill(caller, signal.SIGKILL)
+    os.waitpid(caller, 0)
+    # The maker holds the pipe, too, as long as it is there.
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+    assert the_many[0] in named() and the_many[-1] not in named()
+
+
 @pytest.mark.parametrize("broken", ["many30", "many31"])
-def test_what_breaks_in_either_thread_is_raised(host, monkeypatch, broken):
+def test_when_the_maker_breaks_each_that_was_left_says_so(host, the_many, monkeypatch, broken):
     original = namespaces.create
 
     def create(name: str, *others: Any) -> None:
@@ -612,10 +650,40 @@ def test_what_breaks_in_either_thread_is_raised(host, monkeypatch, broken):
         original(name, *others)
 
     monkeypatch.setattr(namespaces, "create", create)
-    with pytest.raises(MemoryError):
-        netlink.create_namespaces([f"many{number}" for number in range(40)])
-    for name in named() - {"host"}:
+    answers = dict(zip(the_many, netlink.create_namespaces(the_many)))
+    done = the_many[: the_many.index(broken)]
+    assert [name for name, answer in answers.items() if answer is None] == done
+    assert str(answers[broken]) == (
+        f"namespace '{broken}' cannot be made: the process that makes them has ended; run the task again"
+    )
+    assert named() == {"host", *done}
+
+
+def test_without_another_process_they_are_made_here(host, the_many, monkeypatch):
+    def none_left() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", none_left)
+    assert list(netlink.create_namespaces(the_many)) == [None] * len(the_many)
+    assert named() == {"host", *the_many}
+
+
+@pytest.fixture
+def the_many() -> Iterator[list[str]]:
+    names = [f"many{number}" for number in range(40)]
+    yield names
+    for name in set(names) & named():
         netlink.remove_namespace(name)
+
+
+def slowly(create: Callable[..., None]) -> Callable[..., None]:
+    """Slow enough for whoever waits for one to be ahead of the last."""
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(0.1)
+        create(*arguments)
+
+    return slow
 
 
 @pytest.mark.parametrize("path", ["/proc/self/ns/uts", "/dev/null", "/run", "/etc/hostname"])
