@@ -206,6 +206,7 @@ class Runs:
         ours = Ours.made(self.folder / "profile", self.one)
         for work, task in ((ATTACH, ours.attach), (UNCHANGED, ours.unchanged), (DETACH, ours.detach)):
             self.taken.phases[work] = task(profile=True).phases
+            ground.until_told()
         ground.clear()
 
     def _kept(self, work: str, count: int, told: Done) -> None:
