@@ -456,10 +456,10 @@ def _opened_rooms(
             yield _Room(target, stack.enter_context(_opened(run, target)), steps)
         except UnderlayError as error:
             for step in steps:
-                run.note(step.item, error, _words_of_all(step))
+                run.note(step.item, error, _words_of_step(step))
 
 
-def _words_of_all(step: MakeLink | SetUp) -> str:
+def _words_of_step(step: MakeLink | SetUp) -> str:
     if isinstance(step, MakeLink):
         return f"make a {step.kind} link on '{step.parent}' in {step.space}"
     return f"set up link '{step.name}' in {step.space}"
@@ -473,7 +473,7 @@ def _make_links(run: _Run, channel: netlink.Channel, indexes: Mapping[str, int],
                 continue
             if step.parent not in indexes:
                 gone = UnderlayError(f"parent '{step.parent}' is not there (any more)")
-                run.note(step.item, gone, _words_of_all(step))
+                run.note(step.item, gone, _words_of_step(step))
                 continue
             request = netlink.CreateLink(
                 step.name,
@@ -488,7 +488,7 @@ def _make_links(run: _Run, channel: netlink.Channel, indexes: Mapping[str, int],
             ready.append((step, request))
     answers = channel.send([request for _step, request in ready])
     for (step, _request), answer in zip(ready, answers):
-        run.note(step.item, _explained(answer, step.kind), _words_of_all(step))
+        run.note(step.item, _explained(answer, step.kind), _words_of_step(step))
 
 
 def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError | None:
@@ -516,7 +516,7 @@ def _set_up_room(run: _Run, proc: int, home: int, room: _Room) -> None:
             run.after[room.target] = read_space(channel, netlink.namespace_id(room.descriptor), run.path(room.target))
     except UnderlayError as error:
         for step in steps:
-            run.note(step.item, error, _words_of_all(step))
+            run.note(step.item, error, _words_of_step(step))
 
 
 def _set_up_one(run: _Run, channel: netlink.Channel, proc: int, step: SetUp) -> None:
