@@ -111,6 +111,9 @@ def test_killed_while_another_process_makes_namespaces_ahead_the_next_run_makes_
     given = [host.addresses("eth0", name) for name in names]
     assert given == [[f"172.16.48.{number}/22"] for number in range(2, 42)]  # 1 is the gateway
     assert not host.run("vlan_endpoint", endpoints=ends)["changed"]
+    # It is not forgotten either whose the namespaces are that were made ahead of the kill.
+    host.run("vlan_endpoint", endpoints=[], network="vlan20", purge=True)
+    assert not host.namespaces() & set(names)
 
 
 # --- the power ----------------------------------------------------------------------------------------------------------
