@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -81,6 +82,18 @@ def shown_number(value: int) -> str:
     return shown(value).strip("'")
 
 
+def slip(text: str) -> str:
+    """What was probably meant by a text that is no address, for the end of an error; empty where nobody knows.
+
+    YAML 1.1 takes groups of digits for a number to the base 60: six of them (a MAC address) have nine digits at least.
+    """
+    if re.fullmatch(r"[0-9]{9,}", text):
+        return "; put it in quotes, or YAML takes digits with colons between them for a number"
+    if re.search(r"(?:^|\.)0[0-9]", text):
+        return "; leave out leading zeros"
+    return ""
+
+
 # What is written in the task is in the store as well, and is read from there once more when all is done: the same text is
 # parsed once.
 _parsed_once = lru_cache(maxsize=1 << 14)
@@ -148,6 +161,8 @@ def parse_subnet(text: str) -> tuple[IPNetwork, bool]:
     """The subnet that ``text`` names, and whether host bits had to be cleared. Refuses what no VLAN can carry."""
     if "%" in text:
         raise ValueError(f"{shown(text)} has a zone id; a subnet has none")
+    if "/" not in text and "-" in text:
+        raise ValueError(f"{shown(text)} is not a subnet; write it as one block, such as 192.168.20.64/26")
     if "/" not in text:
         raise ValueError(f"{shown(text)} has no prefix length; write it as 192.168.20.0/24")
     had_host_bits = False
@@ -165,7 +180,7 @@ def _without_host_bits(text: str) -> IPNetwork:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 subnet") from None
+        raise ValueError(f"{shown(text)} is not an IPv4 or IPv6 subnet{slip(text)}") from None
 
 
 def _unusable(network: IPNetwork) -> str | None:
@@ -185,7 +200,8 @@ def parse_address(text: str, family: int | None = None) -> IPAddress:
     try:
         address = address_from(text)
     except ValueError:
-        raise ValueError(f"{shown(text)} is not an IP address") from None
+        too_much = "; give it without the prefix length" if re.fullmatch(r"[^/]+/[0-9]+", text) else ""
+        raise ValueError(f"{shown(text)} is not an IP address{slip(text) or too_much}") from None
     if "%" in text:
         raise ValueError(f"{shown(text)} has a zone id; give the address without it")
     if family is not None and address.version != family:
@@ -204,7 +220,10 @@ def parse_addresses(text: str) -> tuple[IPAddress, IPAddress | None]:
         first, last = block.network_address, block.broadcast_address
     elif "-" in text:
         start, _dash, end = text.partition("-")
-        first, last = parse_address(start.strip()), parse_address(end.strip())
+        try:
+            first, last = parse_address(start.strip()), parse_address(end.strip())
+        except ValueError as error:
+            raise ValueError(f"{error}; write a range as 10.0.0.10-10.0.0.50") from None
         if first.version != last.version or int(first) > int(last):
             raise ValueError(f"{shown(text)} is not a range: the first address comes first, and both are of one family")
     else:

@@ -14,7 +14,13 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, Subnet, shown, shown_number
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import (
+    IPAddress,
+    Subnet,
+    shown,
+    shown_number,
+    slip,
+)
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
@@ -208,7 +214,7 @@ def network_spec(item: str, options: dict[str, Any]) -> NetworkSpec:
 
     :raises ValueError: with what is wrong and how to put it right
     """
-    name = _named(options["name"], "network name")
+    name = _named(options["name"], "a network name")
     if name == NONE:
         raise ValueError("the network name 'none' is taken by the network that has no links; choose another")
     if options.get("state") == ABSENT:
@@ -313,8 +319,12 @@ def parent_name(text: str) -> str:
     if not text.isprintable() or text in ("", ".", "..") or re.search(r"[\s/:]", text):
         raise ValueError(f"parent {shown(text)} is not the name of a link")
     if len(text.encode()) > IFNAME_MAX:
+        # Cards have long names by now, such as enp129s0f1np1.
+        match = re.fullmatch(r"([^.]{1,15})\.([0-9]{1,4})", text)
+        way_out = "; make it yourself under a shorter name, and name that one: ip link add link {0} name vlan{1} type vlan id {1}"
         raise ValueError(
             f"parent {shown(text)} has {len(text.encode())} bytes; the name of a link has at most {IFNAME_MAX}"
+            + (way_out.format(*match.groups()) if match else "")
         )
     return text
 
@@ -360,7 +370,7 @@ def _subnet(entry: Mapping[str, Any], warnings: list[str]) -> Subnet:
     if had_host_bits:
         warnings.append(f"subnet {entry['subnet']} has host bits set; the network is {network}")
     gateway = _gateway(entry.get("gateway"), network)
-    ip_range = _range(entry.get("ip_range"), network)
+    ip_range = _range(entry.get("ip_range"), network, warnings)
     auxiliary: list[tuple[str, IPAddress]] = []
     for name, text in sorted((entry.get("aux_addresses") or {}).items()):
         _printable(name, "name in aux_addresses", 64)
@@ -381,6 +391,8 @@ def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | Non
         return addressing.default_gateway(network)
     if text == addressing.NO_GATEWAY:
         return None
+    if not re.search("[.:]", text):
+        raise ValueError(f"gateway {shown(text)} is not an IP address{slip(text)}; 'none' says that there is none")
     gateway = _of_option("gateway", lambda: addressing.parse_address(text, network.version))
     # A subnet of one address has no room for its gateway: that one is reached on the link without a subnet.
     reason = None if network.num_addresses == 1 else addressing.unusable_in(network, gateway)
@@ -389,10 +401,12 @@ def _gateway(text: str | None, network: addressing.IPNetwork) -> IPAddress | Non
     return gateway
 
 
-def _range(text: str | None, network: addressing.IPNetwork) -> addressing.IPNetwork | None:
+def _range(text: str | None, network: addressing.IPNetwork, warnings: list[str]) -> addressing.IPNetwork | None:
     if text is None:
         return None
-    ip_range, _had_host_bits = _of_option("ip_range", lambda: addressing.parse_subnet(text))
+    ip_range, had_host_bits = _of_option("ip_range", lambda: addressing.parse_subnet(text))
+    if had_host_bits:
+        warnings.append(f"ip_range {text} has host bits set; the range is {ip_range}")
     (first, last), (lowest, highest) = addressing.ends(ip_range), addressing.ends(network)
     if ip_range.version != network.version or not (lowest <= first and last <= highest):
         raise ValueError(f"ip_range {ip_range} is not inside subnet {network}")
@@ -451,7 +465,7 @@ def endpoint_spec(item: str, options: dict[str, Any]) -> EndpointSpec:
 
     :raises ValueError: with what is wrong and how to put it right
     """
-    name = _named(options["name"], "endpoint name")
+    name = _named(options["name"], "an endpoint name")
     if name.lower() in _NAMES_TAKEN:
         raise ValueError(f"the endpoint name '{name}' means the machine itself; choose another")
     network = _network_of(options)
@@ -502,7 +516,7 @@ def _aliases(name: str, given: Sequence[Any] | None) -> tuple[str, ...] | None:
         return None
     if len(given) > ALIASES_MAX:
         raise ValueError(f"aliases has {len(given)} names; an endpoint has at most {ALIASES_MAX}")
-    aliases = tuple(dict.fromkeys(_named(str(alias), "name for aliases") for alias in given))
+    aliases = tuple(dict.fromkeys(_named(str(alias), "a name for aliases") for alias in given))
     for alias in aliases:
         if alias.lower() in _NAMES_TAKEN:
             raise ValueError(f"aliases: '{alias}' means the machine itself; choose another")
@@ -531,7 +545,7 @@ def _sysctls(given: Mapping[str, Any] | None) -> dict[str, str] | None:
 def _network_of(options: Mapping[str, Any]) -> str:
     if options.get("network") is None:
         raise ValueError("network is missing: name the network")
-    return _named(options["network"], "network name")
+    return _named(options["network"], "a network name")
 
 
 def _target(options: Mapping[str, Any]) -> Target:
@@ -588,9 +602,12 @@ def _mac(text: str | None) -> str | None:
     from netaddr import EUI, AddrFormatError, mac_unix_expanded  # slow to import, and most tasks name no MAC
 
     try:
-        mac = EUI(text, version=48, dialect=mac_unix_expanded)
+        # To netaddr eleven digits are a MAC address, too. They are what YAML made of 52:54:00:12:34:56 without quotes.
+        mac = None if re.fullmatch(r"[0-9]{11}", text) else EUI(text, version=48, dialect=mac_unix_expanded)
     except (AddrFormatError, ValueError, TypeError):
-        raise ValueError(f"mac_address {shown(text)} is not a MAC address such as 02:42:c0:a8:14:0a") from None
+        mac = None
+    if mac is None:
+        raise ValueError(f"mac_address {shown(text)} is not a MAC address such as 02:42:c0:a8:14:0a{slip(text)}")
     if mac.words[0] & 1:
         raise ValueError(f"mac_address {mac} is a multicast address; the first octet must be even")
     if int(mac) == 0:
@@ -691,7 +708,7 @@ def _of_option(option: str, parse: Callable[[], Value]) -> Value:
 def _named(text: str, what: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"{shown(text)} is not a {what}: a letter or digit, then letters, digits, '_', '.', '-', up to 64 characters"
+            f"{shown(text)} is not {what}: a letter or digit, then letters, digits, '_', '.', '-', up to 64 characters"
         )
     return text
 

@@ -75,6 +75,7 @@ options:
   mac_address:
     description:
       - MAC address, for macvlan networks. If left out, C(02:42:) and the IPv4 address, the same on every run.
+      - It is best put in quotes, since YAML takes one without letters, such as C(52:54:00:12:34:56), for a number.
     type: str
   ifname:
     description:
@@ -272,7 +273,7 @@ endpoints:
       driver: ipvlan
       target: {kind: netns, value: web1}
       ifname: eth0
-      mac_address: 52:54:00:12:34:56
+      mac_address: "52:54:00:12:34:56"
       mtu: 1500
       ipv4: {address: 192.168.20.2, prefixlen: 24, gateway: 192.168.20.1}
       ipv6: null

@@ -52,7 +52,7 @@ endpoints:
       driver: ipvlan
       target: {kind: netns, value: web1}
       ifname: eth0
-      mac_address: 52:54:00:12:34:56
+      mac_address: "52:54:00:12:34:56"
       mtu: 1500
       ipv4: {address: 192.168.20.2, prefixlen: 24, gateway: 192.168.20.1}
       ipv6: null

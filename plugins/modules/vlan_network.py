@@ -85,7 +85,8 @@ options:
         type: str
       ip_range:
         description:
-          - Part of the subnet from which addresses are given out. If left out, the whole subnet.
+          - Part of the subnet from which addresses are given out. If left out, the whole subnet. Host bits are cleared, with a
+            warning.
         type: str
         aliases: [iprange]
       aux_addresses:

@@ -8,6 +8,7 @@ import itertools
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
+import yaml
 from ansible_collections.netops.underlay.plugins.module_utils import addressing
 from ansible_collections.netops.underlay.plugins.module_utils.addressing import Subnet
 from hypothesis import given
@@ -128,6 +129,8 @@ def test_host_bits_are_cleared_and_told(text, network, had_host_bits):
         ("192.168.20.0", "has no prefix length; write it as 192.168.20.0/24"),
         ("", "has no prefix length"),
         ("192.168.20.0/33", "is not an IPv4 or IPv6 subnet"),
+        ("192.168.020.0/24", "is not an IPv4 or IPv6 subnet; leave out leading zeros"),
+        ("192.168.20.10-192.168.20.50", "is not a subnet; write it as one block, such as 192.168.20.64/26"),
         ("eth0/24", "is not an IPv4 or IPv6 subnet"),
         ("192.168.20/24", "is not an IPv4 or IPv6 subnet"),
     ],
@@ -169,9 +172,17 @@ def test_any_text_is_a_subnet_or_an_error_in_words(text):
     ("text", "family", "reason"),
     [
         ("fe80::1%eth0", None, "'fe80::1%eth0' has a zone id; give the address without it"),
-        ("192.168.20.1/24", None, "'192.168.20.1/24' is not an IP address"),
+        ("192.168.20.1/24", None, "'192.168.20.1/24' is not an IP address; give it without the prefix length"),
+        ("2001:db8::1/64", None, "'2001:db8::1/64' is not an IP address; give it without the prefix length"),
         ("192.168.20.256", None, "'192.168.20.256' is not an IP address"),
-        ("010.0.0.1", None, "'010.0.0.1' is not an IP address"),
+        ("010.0.0.1", None, "'010.0.0.1' is not an IP address; leave out leading zeros"),
+        ("192.168.020.1", None, "'192.168.020.1' is not an IP address; leave out leading zeros"),
+        (
+            str(yaml.safe_load("2001:10:20:30:40:50:1:2")),
+            6,
+            "'5602001869620062' is not an IP address; put it in quotes, or YAML takes digits with colons between them for a "
+            "number",
+        ),
         ("", None, "'' is not an IP address"),
         ("192.168.20.1", 6, "'192.168.20.1' is not an IPv6 address"),
         ("2001:db8::1", 4, "'2001:db8::1' is not an IPv4 address"),
@@ -294,7 +305,7 @@ def test_one_address_or_several(text, first, last):
         ("10.0.0.50-10.0.0.10", "is not a range: the first address comes first, and both are of one family"),
         ("10.0.0.50-2001:db8::1", "is not a range: the first address comes first, and both are of one family"),
         ("10.0.0.1/24", "is not a block of addresses (10.0.0.1/24 has host bits set)"),
-        ("10.0.0.1-50", "'50' is not an IP address"),
+        ("10.0.0.1-50", "'50' is not an IP address; write a range as 10.0.0.10-10.0.0.50"),
         ("10.0.0.1-", "'' is not an IP address"),
         ("10.0.0.1-10.0.0.2-10.0.0.3", "'10.0.0.2-10.0.0.3' is not an IP address"),
         ("10.0.0.0/33", "is not a block of addresses"),

@@ -214,6 +214,8 @@ def test_a_module_has_documentation_examples_and_return(name):
         "vlan_service": "files",
     }
     assert plural[name.removesuffix("_info")] in yaml.safe_load(module.RETURN)
+    told = yaml.safe_dump([yaml.safe_load(text) for text in (module.EXAMPLES, module.RETURN)])
+    assert not re.search(r"mac_address: \d{9}", told), "a MAC address of digits stands in quotes, or YAML has a number"
 
 
 class _Captured(Exception):

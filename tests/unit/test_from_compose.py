@@ -504,7 +504,7 @@ def test_what_says_nothing_is_not_named():
         (config(gateway="10.0.0.1"), "gateway 10.0.0.1 cannot be used"),
         (network(enable_ipv4=False, enable_ipv6=False), "an endpoint would have no address"),
         (attached(interface_name="a-name-of-17-bytes"), "vlan_endpoint will refuse an endpoint: ifname"),
-        (compose({"web": {"container_name": "a b", "networks": ["front"]}}), "'a b' is not a endpoint name"),
+        (compose({"web": {"container_name": "a b", "networks": ["front"]}}), "'a b' is not an endpoint name"),
     ],
 )
 def test_what_our_modules_refuse_is_said_and_left_as_it_is(document, words):

@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.netops.underlay.plugins.module_utils import spec
 from ansible_collections.netops.underlay.plugins.module_utils.errors import ItemError, Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import Announcing, HostSetting, Target
@@ -333,6 +334,13 @@ def test_a_parent_over_fifteen_characters_is_refused():
     assert network_refusal(parent="a" * 16) == (f"parent '{'a' * 16}' has 16 bytes; the name of a link has at most 15")
 
 
+def test_a_sub_interface_of_a_card_with_a_long_name_can_have_another_name():
+    assert network_refusal(parent="enp129s0f1np1.2001") == (
+        "parent 'enp129s0f1np1.2001' has 18 bytes; the name of a link has at most 15; make it yourself under a shorter name, "
+        "and name that one: ip link add link enp129s0f1np1 name vlan2001 type vlan id 2001"
+    )
+
+
 def test_the_kernel_counts_the_bytes_of_a_name():
     """IFNAMSIZ (include/uapi/linux/if.h) is 16 bytes with the closing zero."""
     assert "at most 15" in network_refusal(parent="ééééééé.20")
@@ -396,6 +404,19 @@ def test_no_warning_without_host_bits():
 def test_the_gateway_of_a_subnet(entry, gateway):
     found = network(ipam_config=[{"subnet": "192.168.20.0/24", **entry}])
     assert found.subnets[0].gateway == (None if gateway is None else ip_address(gateway))
+
+
+def test_a_range_is_normalised_with_a_warning():
+    found = network(ipam_config=[{"subnet": "192.168.20.0/24", "ip_range": "192.168.20.100/25"}])
+    assert found.subnets[0].ip_range == ip_network("192.168.20.0/25")
+    assert found.warnings == ("name 'web': ip_range 192.168.20.100/25 has host bits set; the range is 192.168.20.0/25",)
+
+
+@pytest.mark.parametrize("word", ["False", "None", "", "router"])
+def test_a_gateway_that_should_mean_none_is_refused_with_the_word_for_it(word):
+    assert network_refusal(ipam_config=[{"subnet": "192.168.20.0/24", "gateway": word}]) == (
+        f"ipam_config[0]: gateway '{word}' is not an IP address; 'none' says that there is none"
+    )
 
 
 def test_only_gateways_that_were_given_count_as_given():
@@ -632,11 +653,28 @@ def test_a_bad_mac_address_is_refused(mac, text):
     assert endpoint_refusal(mac_address=mac) == text
 
 
+# YAML 1.1 reads groups of two digits below 60 as one number. Of 52:54:00:12:34:56 it makes eleven digits, which could be a MAC
+# address as well, and another one; of the last it makes ten.
+@pytest.mark.parametrize("mac", ["52:54:00:12:34:56", "20:00:00:00:00:01", "10:00:00:00:00:01"])
+def test_a_mac_address_that_yaml_took_for_a_number_is_refused(mac):
+    number = yaml.safe_load(mac)
+    assert isinstance(number, int)
+    assert endpoint_refusal(mac_address=str(number)) == (
+        f"mac_address '{number}' is not a MAC address such as 02:42:c0:a8:14:0a; put it in quotes, or YAML takes digits with "
+        "colons between them for a number"
+    )
+    assert endpoint(mac_address=yaml.safe_load(f"'{mac}'")).mac_address == mac
+    assert endpoint(mac_address="525400123456").mac_address == "52:54:00:12:34:56"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"ipv4_address": "x"}, "ipv4_address 'x' is not an IP address"),
-        ({"ipv4_address": "192.168.20.9/24"}, "ipv4_address '192.168.20.9/24' is not an IP address"),
+        (
+            {"ipv4_address": "192.168.20.9/24"},
+            "ipv4_address '192.168.20.9/24' is not an IP address; give it without the prefix length",
+        ),
         ({"ipv4_address": "2001:db8::1"}, "ipv4_address '2001:db8::1' is not an IPv4 address"),
         ({"ipv6_address": "192.168.20.9"}, "ipv6_address '192.168.20.9' is not an IPv6 address"),
         (
