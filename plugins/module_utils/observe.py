@@ -214,7 +214,7 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
     changing = {spec.name for spec in known if spec.settings or spec.driver or spec.parent or spec.internal is not None}
     return replace(
         seen,
-        children=_children(seen) if fresh or leaving or changing else None,
+        children=_children(seen) if fresh or known or leaving else None,
         allocations=_merged(
             store.of_networks(concerned) if concerned else (),
             store.holders(_set_aside(seen, specs)),

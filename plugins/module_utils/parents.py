@@ -7,7 +7,7 @@ Errors are ``ValueError`` with a text for the user, without the item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Optional
 
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
@@ -94,11 +94,13 @@ def to_make(
     protocol: str,
     there: Mapping[Vlan, str],
     to_come: Mapping[tuple[str | None, int | None, str], str],
+    goes_before: Callable[[str], bool],
 ) -> Parent:
     """The sub-interface that a parent which does not exist stands for.
 
     :param there: what ``carriers`` says
     :param to_come: the parents that are ours or to be made, by the VLAN that each carries
+    :param goes_before: whether a link will be gone by then
     """
     found = sub_interface(name)
     if found is None:
@@ -113,7 +115,7 @@ def to_make(
     if link.loopback or by_kind(link.kind):
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
     taken = there.get((link.index, vlan_id, protocol))
-    if taken:
+    if taken and not goes_before(taken):
         raise ValueError(
             f"parent '{name}' cannot be made: link '{taken}' already carries VLAN {vlan_id} of '{base}'; name it as parent"
         )
@@ -194,9 +196,8 @@ def _slash(words: Iterable[str | None]) -> str:
     return "/".join(word for word in words if word)
 
 
-def lost_with(seen: Observed, name: str) -> str | None:
+def lost_with(seen: Observed, link: Link) -> str | None:
     """What that is not ours would go with a parent link if it were removed, or None."""
-    link = seen.host.links[name]
     child = next(iter(_foreign(seen, link.index)), None)
     if child:
         return f"the link '{child.link.name}' ({child.link.kind}) in {child.words}"

@@ -419,17 +419,18 @@ def _no_driver(kind: str, module: str) -> str:
 def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
     """The network's parent is there, or is planned."""
     network = work.networks[spec.name]
+    named = work.seen.host.links.get(network.parent)
+    made = work.parents.get(network.parent)
+    link = _link_of(work, network)
+    ours = link is not None and (link is not named or parents.made_by_us(link))
+    if named is not None and not (made and ours):
+        _check_protocol(spec, named)
     if network.parent in work.ensured:
         return
-    link = work.seen.host.links.get(network.parent)
-    made = work.parents.get(network.parent)
-    renamed = _renamed(work, made) if link is None and made is not None else None
-    if renamed is not None and made is not None:
-        _name_again(work, spec, renamed, made)
-    elif link is None and made is not None and _can_come_back(work, made):
+    if link is None and made is not None and _can_come_back(work, made):
         _bring_back(work, spec, network, made)
-    elif link is not None and parents.made_by_us(link) and made is not None:
-        _mend_parent(work, spec, network, made)
+    elif link is not None and made is not None and ours:
+        _mend_parent(work, spec, network, made, link)
     elif link is not None:
         if made is not None:
             work.warnings.append(
@@ -438,25 +439,48 @@ def _ensure_parent(work: _Work, spec: NetworkSpec) -> None:
             work.before.append(Drop(work.parents.pop(made.name)))
             work.to_carry.pop(made.carries, None)
         parents.check_usable(work.seen.host, network.parent)
-        protocol = parents.vlan_of(link)[2]
-        if spec.vlan_protocol and protocol and protocol != spec.vlan_protocol:
-            raise ValueError(
-                f"parent '{network.parent}' exists and its VLAN protocol is {protocol}, not {spec.vlan_protocol}; leave "
-                "vlan_protocol out, or name another parent"
-            )
         warning = parents.misnamed(work.seen.host, network.parent)
         work.warnings += [f"{spec.item}: {warning}"] if warning else []
+    elif made is not None:
+        row = _to_make(work, made.name, network.vlan_protocol) if made.base else made
+        _make_parent(work, spec, network, row, "repair")
     else:
-        row = made or (
+        row = (
             Parent(network.parent)
             if network.isolated
-            else parents.to_make(work.seen.host, network.parent, network.vlan_protocol, work.carriers, work.to_carry)
+            else _to_make(work, network.parent, network.vlan_protocol, work.to_carry)
         )
-        if made is not None and row.base is not None:
-            row = parents.to_make(work.seen.host, row.name, network.vlan_protocol, work.carriers, {})
-        _make_parent(work, spec, network, row, "repair" if made else "create")
+        _make_parent(work, spec, network, row, "create")
     work.ensured.add(network.parent)
     _warn_if_down(work, spec, network)
+
+
+def _check_protocol(spec: NetworkSpec, link: Link) -> None:
+    """A link that is not ours is used with the tag that it has."""
+    protocol = parents.vlan_of(link)[2]
+    if spec.vlan_protocol and protocol and protocol != spec.vlan_protocol:
+        raise ValueError(
+            f"parent '{link.name}' exists and its VLAN protocol is {protocol}, not {spec.vlan_protocol}; leave "
+            "vlan_protocol out, or name another parent"
+        )
+
+
+def _to_make(
+    work: _Work, name: str, protocol: str, to_carry: Mapping[tuple[str | None, int | None, str], str] | None = None
+) -> Parent:
+    return parents.to_make(
+        work.seen.host, name, protocol, work.carriers, to_carry or {}, lambda other: _goes_before(work, other)
+    )
+
+
+def _goes_before(work: _Work, name: str) -> bool:
+    """Whether a link is a parent of ours that all its networks leave in this run: it is gone before any is made."""
+    return (
+        name in work.parents
+        and parents.made_by_us(work.seen.host.links[name])
+        and any(network.parent == name for network in work.seen.networks.values())
+        and all(network.parent != name for network in work.networks.values())
+    )
 
 
 def _check_lifelines(work: _Work, spec: NetworkSpec, doing: str, cut: str | None) -> None:
@@ -492,18 +516,20 @@ def _make_parent(work: _Work, spec: NetworkSpec, network: Network, row: Parent, 
     work.altered.add(row.name)
 
 
+def _link_of(work: _Work, network: Network) -> Link | None:
+    """The link that a network hangs on, whatever it is called just now."""
+    named, made = work.seen.host.links.get(network.parent), work.parents.get(network.parent)
+    return named if named is not None or made is None else _renamed(work, made)
+
+
 def _renamed(work: _Work, made: Parent) -> Link | None:
     """A parent of ours that somebody gave another name."""
-    return work.marked.get(parent_mark(made.name))
-
-
-def _name_again(work: _Work, spec: NetworkSpec, link: Link, made: Parent) -> None:
-    """It gets its name back, and keeps what is on it."""
-    base = work.seen.host.links.get(made.base) if made.base else None
-    up = True if base is None or base.up else None
-    work.kernel.append(ChangeParent(spec.item, link.name, up=up, new_name=made.name))
-    work.actions.append(Action("repair", "parent", made.name, {"name": {"before": link.name, "after": made.name}}))
-    work.altered.add(made.name)
+    link = work.marked.get(parent_mark(made.name))
+    if link is None or link.name == made.name or link.kind != made.kind:
+        return None
+    # The VLAN of a link never changes: with another one it is a link that somebody gave our mark.
+    carries = parents.vlan_of(link)[1:]
+    return link if made.base is None or carries == (made.vlan_id, made.protocol) else None
 
 
 def _can_come_back(work: _Work, made: Parent) -> bool:
@@ -529,24 +555,39 @@ def _bring_back(work: _Work, spec: NetworkSpec, network: Network, made: Parent) 
     work.altered.add(made.name)
 
 
-def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent) -> None:
-    """A parent of ours that was altered, or left half made, is put right; one that is another link by now is made anew."""
-    link = work.seen.host.links[made.name]
-    base = work.seen.host.links.get(made.base) if made.base else None
+def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent, link: Link) -> None:
+    """A parent of ours that was altered, renamed, or left half made, is put right and keeps what is on it; one that is another
+    link by now is made anew."""
+    host = work.seen.host
+    base = host.links.get(made.base) if made.base else None
     if made.base and made.protocol != network.vlan_protocol:
         made = made._replace(protocol=network.vlan_protocol)
-    if made.base and parents.vlan_of(link) != (base and base.index, made.vlan_id, made.protocol):
-        lost = parents.lost_with(work.seen, made.name)
+    index, *vlan = parents.vlan_of(link)
+    if made.base and base is None and vlan == [made.vlan_id, made.protocol]:
+        base = parents.base_of(host, link)
+        where = f"is called '{base.name}' now" if base else "is in another namespace now"
+        work.warnings.append(
+            f"{spec.item}: '{made.base}', on which parent '{made.name}' was made, {where}; the parent is used as it is, but could "
+            "not be made again" + (f"; name '{base.name}.{made.vlan_id}' as parent" if base else "")
+        )
+    elif made.base and (index, *vlan) != (base and base.index, made.vlan_id, made.protocol):
+        row = _to_make(work, made.name, made.protocol)
+        lost = parents.lost_with(work.seen, link)
         if lost:
             raise ValueError(
                 f"parent '{made.name}' was altered and would have to be made anew, but {lost} would be lost"
             )
-        cut = parents.cut_with(work.seen.host, link.index)
+        cut = parents.cut_with(host, link.index)
         _check_lifelines(work, spec, f"making parent '{made.name}', which was altered, anew", cut)
         work.kernel.append(RemoveLink(spec.item, None, link.index, link.name, parent_mark(made.name)))
-        _make_parent(work, spec, network, made, "rebuild")
+        _make_parent(work, spec, network, row, "rebuild")
         return
     changes: dict[str, Any] = {}
+    renamed = link.name != made.name
+    if renamed:
+        doing = f"giving parent '{link.name}' its name '{made.name}' back, which sets it down for a moment,"
+        _check_lifelines(work, spec, doing, parents.cut_with(host, link.index))
+        changes["name"] = {"before": link.name, "after": made.name}
     mark = parent_mark(made.name)
     if link.alias != mark:
         changes["mark"] = {"before": None, "after": mark}
@@ -560,10 +601,11 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent)
         work.kernel.append(
             ChangeParent(
                 spec.item,
-                made.name,
-                up=True if "up" in changes else None,
+                link.name,
+                up=True if "up" in changes or (renamed and link.up) else None,
                 mtu=mtu if "mtu" in changes else None,
                 mark=mark if "mark" in changes else None,
+                new_name=made.name if renamed else None,
             )
         )
         work.actions.append(Action("repair", "parent", made.name, changes))
@@ -595,9 +637,11 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
     by_name = {spec.name: spec for spec in specs}
     for name in idle:
         row = work.parents.pop(name)
-        link = work.seen.host.links.get(name)
+        named = work.seen.host.links.get(name)
+        link = named if named is not None and parents.made_by_us(named) else _renamed(work, row)
         work.after.append(Drop(row, WHOLE_RUN))
-        if name not in work.seen.moved and (link is None or not parents.made_by_us(link)):
+        # Under its new name somebody may have asked for it.
+        if name not in work.seen.moved and (link is None or link.name in used):
             continue
         gone = users.get(name, set())
         purged = [NetworkSpec(f"network '{user}' (purge)", user, ABSENT) for user in sorted(gone)]
@@ -610,14 +654,14 @@ def _remove_idle_parents(work: _Work, specs: Sequence[NetworkSpec]) -> None:
                 "with it; run vlan_network with state: present first, which brings it back",
             )
             continue
-        lost = parents.lost_with(work.seen, name)
+        lost = parents.lost_with(work.seen, link)
         if lost:
             work.refuse(spec, f"parent '{name}' cannot be removed: {lost} would be lost with it; remove that first")
             continue
         cut = parents.cut_with(work.seen.host, link.index)
         _attempt(work, _check_lifelines, spec, f"removing parent '{name}'", cut)
         work.actions.append(Action("remove", "parent", name))
-        work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, name, parent_mark(name)))
+        work.kernel.append(RemoveLink(f"parent '{name}'", None, link.index, link.name, parent_mark(name)))
 
 
 def _base_of(work: _Work, name: str) -> str | None:
@@ -699,7 +743,7 @@ def _check_company(
                     f"asked for is {network.vlan_protocol}. Use the same, or another VLAN id"
                 )
     _check_mtu(work, spec, network)
-    link = work.seen.host.links.get(network.parent)
+    link = _link_of(work, network)
     if link is not None:
         child = parents.foreign_child(work.seen, link.index, network)
         if child:

@@ -64,6 +64,18 @@ def test_a_sub_interface_of_ours_that_carries_the_default_route(host: Host) -> N
     assert not reaches("10.1.100.1")
 
 
+def test_a_sub_interface_that_was_renamed_keeps_its_name_as_long_as_it_carries_the_default_route(host: Host) -> None:
+    host.network("net", **VLAN20)
+    batch("link set eth0.20 down\nlink set eth0.20 name wan7\nlink set wan7 up\n")
+    led_over("wan7")
+    looks.refused(host, NETWORK, "giving parent 'wan7' its name 'eth0.20' back", DEFAULT, name="net", **VLAN20)
+    assert reaches("10.1.100.1")
+    # The control: the kernel takes the route away while the link is down.
+    result = looks.done(host, NETWORK, name="net", force=True, **VLAN20)
+    assert looks.words_of(result) == ["repair parent eth0.20"]
+    assert not reaches("10.1.100.1")
+
+
 def test_the_connection_that_ansible_came_in_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.network("net", **VLAN20)
     batch("addr add 172.16.48.250/22 dev eth0.20\nroute add 10.1.100.1/32 via 172.16.50.1\n")

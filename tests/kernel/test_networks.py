@@ -280,6 +280,53 @@ def test_a_sub_interface_that_somebody_made_anew_is_no_longer_ours(host: Host, n
     assert looks.kernel() == before
 
 
+@pytest.mark.parametrize("new_name", [None, "lan0.10"])
+def test_a_base_that_was_renamed_takes_nothing_along(host: Host, new_name: str | None) -> None:
+    """The sub-interface, itself renamed or not, serves on; where its network is led to the new name, it goes for another one."""
+    host.network("net", **NET10)
+    host.endpoint("a", "net")
+    renamed = f"link set eth0.10 name {new_name}\n" if new_name else ""
+    batch(f"link set eth0 down\n{renamed}link set eth0 name lan0\nlink set lan0 up\n")
+    batch(f"link set {new_name or 'eth0.10'} up\n")
+    try:
+        result = looks.done(host, NETWORK, name="net", **NET10)
+        assert looks.words_of(result) == (["repair parent eth0.10"] if new_name else [])
+        assert "is called 'lan0' now" in result["warnings"][0] and "name 'lan0.10'" in result["warnings"][0]
+        assert host.pings("a", GATEWAY)
+        result = looks.done(host, NETWORK, name="net", parent="lan0.10", force=True)
+        assert {"create parent lan0.10", "remove parent eth0.10"} <= set(looks.words_of(result))
+        assert host.pings("a", GATEWAY)
+        looks.done(host, NETWORK, name="net", state="absent", force=True)
+        assert set(host.links()) == {"lo", "lan0"}
+    finally:
+        batch("link set lan0 down\nlink set lan0 name eth0\nlink set eth0 up\n")
+
+
+@pytest.mark.parametrize("options", [NET10, subnet("10.66.0.0/24")], ids=["sub-interface", "dummy"])
+def test_a_parent_of_ours_that_was_renamed_goes_with_its_network(host: Host, options: dict[str, Any]) -> None:
+    before = looks.everything(host)
+    parent = host.network("net", **options)["networks"][0]["parent"]
+    batch(f"link set {parent} down\nlink set {parent} name wan7\nlink set wan7 up\n")
+    gone = looks.done(host, NETWORK, name="net", state="absent")
+    assert looks.words_of(gone) == ["remove network net", f"remove parent {parent}"]
+    assert looks.everything(host) == before
+
+
+def test_another_tag_is_refused_where_it_would_harm_links_of_others(host: Host) -> None:
+    """Also where the task says nothing of the parent."""
+    host.network("net", **NET10)
+    command("ip", "netns", "add", "foreign")
+    batch("link add link eth0.10 name theirs netns foreign type ipvlan mode l2\n")
+    words = ("the link 'theirs' (ipvlan) in namespace 'foreign' would be lost",)
+    looks.refused(host, NETWORK, *words, name="net", vlan_protocol="802.1ad", force=True)
+    batch("link del theirs\n", netns="foreign")
+    batch("link add link eth0 name svc type vlan id 10 protocol 802.1ad\n")
+    looks.refused(host, NETWORK, "link 'svc' already carries VLAN 10", name="net", vlan_protocol="802.1ad", force=True)
+    command("ip", "link", "del", "svc")
+    looks.done(host, NETWORK, name="net", vlan_protocol="802.1ad")
+    assert vlan(host, "eth0.10") == ("eth0", 10, "802.1ad", True)
+
+
 # --- no parent ---
 
 

@@ -838,10 +838,92 @@ def test_a_parent_of_ours_that_is_gone_is_made_again():
 def test_a_parent_of_ours_that_was_renamed_gets_its_name_back():
     observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, name="wan7", up=False)))
     change = plan(observed, ask("web"))
-    changes = {"name": {"before": "wan7", "after": "eth0.20"}}
+    changes = {"name": {"before": "wan7", "after": "eth0.20"}, "up": {"before": False, "after": True}}
     assert change.plan.actions == (Action("repair", "parent", "eth0.20", changes),)
     assert change.touched == {"web"}
     assert change.plan.kernel == (ChangeParent("name 'web'", "wan7", up=True, new_name="eth0.20"),)
+
+
+def test_a_renamed_parent_that_was_altered_too_is_put_right_in_one_run():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, name="wan7", mtu=1400)))
+    change = plan(observed, ask("web"))
+    assert change.plan.kernel == (ChangeParent("name 'web'", "wan7", up=True, mtu=1500, new_name="eth0.20"),)
+    assert plan(carried_out(observed, change.plan), ask("web")).plan == Plan()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [link(4, "x", "dummy", alias=parent_mark("eth0.20")), vlan_link(4, "x", 2, 9, alias=parent_mark("eth0.20"))],
+)
+def test_a_link_that_somebody_gave_our_mark_is_not_taken_for_the_parent(other):
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, other))
+    assert plan(observed, ask("web")).plan.kernel == (MakeParent("name 'web'", OURS20, up=True),)
+    assert plan(observed, gone("web")).plan.kernel == ()
+
+
+def test_a_renamed_parent_goes_with_its_network():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, name="wan7")))
+    change = plan(observed, gone("web"))
+    assert done(change) == [("remove", "network", "web"), ("remove", "parent", "eth0.20")]
+    assert change.plan.kernel == (RemoveLink("parent 'eth0.20'", None, 3, "wan7", parent_mark("eth0.20")),)
+
+
+def test_a_parent_that_somebody_asks_for_by_the_name_it_was_given_stays():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, replace(MARKED20, name="wan7")))
+    change = plan(observed, ask("web", parent="wan7"))
+    assert (done(change), change.plan.kernel) == ([("change", "network", "web")], ())
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        (
+            link(2, "lan0"),
+            "is called 'lan0' now; the parent is used as it is, but could not be made again; name 'lan0.20'",
+        ),
+        (None, "is in another namespace now; the parent is used as it is, but could not be made again"),
+    ],
+)
+def test_a_parent_whose_base_was_renamed_or_moved_is_used_as_it_is(base, words):
+    links = (base, MARKED20) if base else (replace(MARKED20, parent_nsid=1),)
+    change = plan(existing(network("web", "10.1.0.0/24"), on=host(*links)), ask("web"))
+    assert (change.plan.actions, change.plan.kernel) == ((), ())
+    assert f"'eth0', on which parent 'eth0.20' was made, {words}" in change.plan.warnings[0]
+
+
+def test_another_tag_needs_the_base():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(link(2, "lan0"), MARKED20))
+    assert "parent 'eth0.20' cannot be made: its base link 'eth0' does not exist" in refusal(
+        observed, ask("web", vlan_protocol="802.1ad")
+    )
+
+
+def test_under_a_new_name_of_its_base_a_parent_is_made_where_the_old_one_goes():
+    observed = existing(network("web", "10.1.0.0/24"), on=host(link(2, "lan0"), MARKED20))
+    change = plan(observed, ask("web", parent="lan0.20"))
+    assert done(change) == [
+        ("create", "parent", "lan0.20"),
+        ("change", "network", "web"),
+        ("remove", "parent", "eth0.20"),
+    ]
+    both = existing(network("web", "10.1.0.0/24"), network("b", "10.2.0.0/24"), on=host(link(2, "lan0"), MARKED20))
+    assert "link 'eth0.20' already carries VLAN 20 of 'lan0'" in refusal(both, ask("web", parent="lan0.20"))
+
+
+def test_another_tag_that_a_link_of_others_has_is_refused():
+    theirs = replace(vlan_link(4, "svc", 2, 20), attributes=((1, b"\x14\0"), (5, b"\x88\xa8")))
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, MARKED20, theirs))
+    assert "link 'svc' already carries VLAN 20 of 'eth0'" in refusal(observed, ask("web", vlan_protocol="802.1ad"))
+
+
+def test_every_network_on_a_link_of_others_is_held_to_its_tag():
+    observed = seen(on=host(ETH0, vlan_link(3, "eth0.20", 2, 20)))
+    asked = [
+        ask("a", "10.1.0.0/24", parent="eth0.20"),
+        ask("b", "10.2.0.0/24", parent="eth0.20", vlan_protocol="802.1ad"),
+    ]
+    for specs in (asked, asked[::-1]):
+        assert "name 'b': parent 'eth0.20' exists and its VLAN protocol is 802.1q" in refusal(observed, *specs)
 
 
 def test_a_parent_of_ours_that_is_down_is_set_up():
