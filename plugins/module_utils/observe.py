@@ -211,13 +211,14 @@ def for_networks(store: Store, specs: Sequence[NetworkSpec], purge: bool) -> Obs
     if purge:
         leaving |= set(seen.networks) - {spec.name for spec in specs}
     concerned = leaving | _changing_subnets(seen, known)
+    held = store.of_networks(concerned) if concerned else []
     changing = {spec.name for spec in known if spec.settings or spec.driver or spec.parent or spec.internal is not None}
     return replace(
         seen,
         children=_children(seen) if fresh or known or leaving else None,
         allocations=_merged(
-            store.of_networks(concerned) if concerned else (),
-            store.holders(_set_aside(seen, specs)),
+            held,
+            store.holders(_at_stake(seen, specs, held)),
         ),
         elsewhere=_used_elsewhere(seen.host) if any(_from_pool(spec) for spec in [*fresh, *known]) else (),
         settings=store.settings(),
@@ -479,16 +480,26 @@ def _same_subnets(subnets: tuple[Subnet, ...], network: Network) -> bool:
     return subnets == kept or set(subnets) == set(kept)
 
 
-def _set_aside(seen: Observed, specs: Iterable[NetworkSpec]) -> list[Span]:
-    """The gateways and auxiliary addresses that are asked for on parents which already carry a network."""
+def _at_stake(seen: Observed, specs: Iterable[NetworkSpec], held: Iterable[Allocation]) -> list[Span]:
+    """What must not be held by others on parents which already carry a network: the gateways and auxiliary addresses that are
+    asked for, and with a network that comes from another parent those that it has, and all that it holds."""
     carrying = {network.parent for network in seen.networks.values()}
-    return [
-        (spec.parent, address, address)
-        for spec in specs
-        if spec.parent in carrying
-        for subnet in spec.subnets or ()
-        for address in (address_of(number, subnet.family) for number in subnet.reserved())
-    ]
+    holds: dict[str, list[Allocation]] = {}
+    for row in held:
+        holds.setdefault(row.network, []).append(row)
+    found: list[Span] = []
+    for spec in specs:
+        old = seen.networks.get(spec.name)
+        place = spec.parent or (old.asked_parent or old.parent if old else None)
+        if place is None or place not in carrying or spec.state == ABSENT:
+            continue
+        comes = old is not None and old.parent != place
+        subnets = spec.subnets or (old.subnets if old and comes else ())
+        addresses = (address_of(number, subnet.family) for subnet in subnets for number in subnet.reserved())
+        found += [(place, address, address) for address in addresses]
+        if comes:
+            found += [(place, row.address, row.last or row.address) for row in holds.get(spec.name, ())]
+    return found
 
 
 def _optimistic_dad() -> bool:

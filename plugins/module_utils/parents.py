@@ -33,6 +33,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.spec import sub_in
 
 # include/uapi/linux/if_link.h
 IFLA_VLAN_ID, IFLA_VLAN_PROTOCOL = 1, 5
+VLAN_HLEN = 4  # include/linux/if_vlan.h
 Vlan = tuple[Optional[int], Optional[int], Optional[str]]  # index of the base, id, protocol
 _PROTOCOL_WORDS = {number: word for word, number in VLAN_PROTOCOLS.items()}
 
@@ -48,6 +49,12 @@ def vlan_of(link: Link) -> Vlan:
         return None, None, None
     protocol = attribute(link, IFLA_VLAN_PROTOCOL, ">H") or VLAN_PROTOCOLS[DEFAULT_VLAN_PROTOCOL]
     return link.parent_index, attribute(link, IFLA_VLAN_ID, "=H"), _PROTOCOL_WORDS.get(protocol, hex(protocol))
+
+
+def mtu_over(base: Link) -> int:
+    """The largest MTU of a sub-interface. On MACsec the tag takes its bytes from it (include/linux/netdevice.h,
+    ``netif_reduces_vlan_mtu``)."""
+    return base.mtu - VLAN_HLEN if base.kind == "macsec" else base.mtu
 
 
 def half_made(link: Link, mark: str) -> bool:

@@ -51,6 +51,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveNamespace,
     Settle,
     StoreStep,
+    handed_over,
 )
 
 Key = tuple[str, str]
@@ -152,8 +153,8 @@ def plan(
     )
     work.host_names = _names_on_host(work)
     for row in seen.endpoints.values():
-        if row.mac_address and row.network in seen.networks:
-            work.macs[seen.networks[row.network].parent, row.mac_address] = row.key
+        if row.mac_address and row.network in networks:
+            work.macs[networks[row.network].parent, row.mac_address] = row.key
     for allocation in seen.allocations:
         if allocation.kind == ENDPOINT and not allocation.cooling:
             work.held.setdefault((allocation.network, allocation.owner), {})[allocation.family] = allocation
@@ -181,7 +182,7 @@ def plan(
     for target in sorted(seen.abandoned, key=str):
         if not _holds_ours(work, target):
             _vacate(work, str(target), target)
-    before, after = _handed_over(work.before, work.after)
+    before, after = handed_over(work.before, work.after)
     return Plan(tuple(work.actions), before, tuple(work.kernel), after, tuple(work.warnings)) + known, work.outcomes
 
 
@@ -217,22 +218,6 @@ def _names(work: _Work, specs: Sequence[EndpointSpec]) -> Plan:
 
 def _addresses_after(work: _Work) -> dict[Key, Mapping[int, Allocation]]:
     return {**work.held, **{key: outcome.addresses for key, outcome in work.outcomes.items()}}
-
-
-def _handed_over(
-    before: list[StoreStep], after: list[StoreStep]
-) -> tuple[tuple[StoreStep, ...], tuple[StoreStep, ...]]:
-    """An address that goes from one owner to another in this run changes hands in one transaction: at no instant has it
-    two owners or none."""
-    taken = {(step.row.segment, step.row.address) for step in before if isinstance(step.row, Allocation)}
-
-    def handed_over(step: StoreStep) -> bool:
-        return isinstance(step.row, Allocation) and (step.row.segment, step.row.address) in taken
-
-    return (
-        tuple([step for step in after if handed_over(step)] + before),
-        tuple(step for step in after if not handed_over(step)),
-    )
 
 
 def as_specs(rows: Iterable[Endpoint], forced: Iterable[str] = (), state: str = PRESENT) -> list[EndpointSpec]:
@@ -292,8 +277,8 @@ def _leave(work: _Work, item: str, key: Key, keep: bool = False) -> None:
         _unlink(work, item, row)
         work.after.append(Drop(row, item))
         work.left.append((item, row))
-        if row.mac_address and row.network in work.seen.networks:
-            work.macs.pop((work.seen.networks[row.network].parent, row.mac_address), None)
+        if row.mac_address and row.network in work.networks:
+            work.macs.pop((work.networks[row.network].parent, row.mac_address), None)
     for family in () if keep else FAMILIES:
         for allocation in work.book.rows(key[0], ENDPOINT, key[1], family):
             _release(work, item, allocation)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_MIN_MTU, Link
@@ -77,7 +77,7 @@ class Change(NamedTuple):
 @dataclass
 class _Work:
     """``endpoints``, ``held`` (what of their addresses was looked for) are by network; ``altered`` are parents on which all
-    networks are touched."""
+    networks are touched; ``crowded_out`` are cooling addresses for which there is no room where their network comes to."""
 
     seen: Observed
     networks: dict[str, Network]
@@ -100,6 +100,7 @@ class _Work:
     asked: tuple[IPNetwork, ...] = ()
     settings: Sequence[HostSetting] = ()
     unrouted: set[str] = field(default_factory=set)
+    crowded_out: set[Allocation] = field(default_factory=set)
 
     # What each new network asks about all links, parents and networks is told once.
 
@@ -547,7 +548,7 @@ def _bring_back(work: _Work, spec: NetworkSpec, network: Network, made: Parent) 
     place, link = work.seen.moved[made.name]
     base = work.seen.host.links.get(made.base) if made.base else None
     up = True if base is None or base.up else None
-    mtu = base.mtu if base else network.mtu or result.DUMMY_MTU
+    mtu = parents.mtu_over(base) if base else network.mtu or result.DUMMY_MTU
     work.kernel.append(ChangeParent(spec.item, made.name, up=up, mtu=mtu if mtu != link.mtu else None, space=place))
     work.actions.append(
         Action("repair", "parent", made.name, {"namespace": {"before": str(place), "after": str(HOST)}})
@@ -594,7 +595,7 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent,
     if not link.up and (base is None or base.up):
         changes["up"] = {"before": False, "after": True}
     # A sub-interface goes down with its base link's MTU by itself, but not up again.
-    mtu = base.mtu if base else network.mtu or result.DUMMY_MTU
+    mtu = parents.mtu_over(base) if base else network.mtu or result.DUMMY_MTU
     if (base or made.base is None) and link.mtu != mtu:
         changes["mtu"] = {"before": link.mtu, "after": mtu}
     if changes:
@@ -750,8 +751,7 @@ def _check_company(
             raise ValueError(child)
     if network.routed:
         _check_routed(work, spec, network)
-    if network.parent in held:
-        _check_addresses(network, held[network.parent])
+    _check_addresses(work, network, held.get(network.parent, ()), beside[network.parent])
 
 
 def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
@@ -764,14 +764,18 @@ def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
     made = work.parents.get(network.parent)
     if made is not None and made.base is None:
         return
-    links = work.seen.host.links
-    carrier = links.get(network.parent) or (links.get(made.base) if made and made.base else None)
-    if carrier is None or not network.mtu or network.mtu <= carrier.mtu:
+    # A sub-interface of ours follows its base.
+    base = work.seen.host.links.get(made.base or "") if made else None
+    carrier = base or _link_of(work, network)
+    if carrier is None or not network.mtu:
+        return
+    most = parents.mtu_over(base) if base else carrier.mtu
+    if network.mtu <= most:
         return
     words = f"mtu {network.mtu} is above that of '{carrier.name}' ({carrier.mtu}), which carries it"
     if spec.mtu:
         raise ValueError(f"{words}; raise that one first")
-    work.warnings.append(f"{spec.item}: {words}; its endpoints have {carrier.mtu} until that one is raised")
+    work.warnings.append(f"{spec.item}: {words}; its endpoints have {most} until that one is raised")
 
 
 def _check_beside(network: Network, other: Network) -> None:
@@ -844,16 +848,55 @@ def _listed(network: Network, family: int) -> str:
     return ", ".join(str(subnet.network) for subnet in network.subnets if subnet.family == family)
 
 
-def _check_addresses(network: Network, held: Iterable[Allocation]) -> None:
-    """No gateway or auxiliary address may be one that an owner holds."""
-    aside = {
+def _check_addresses(work: _Work, network: Network, held: Iterable[Allocation], beside: Iterable[Network]) -> None:
+    """No gateway or auxiliary address may be one that an owner holds, and what a network brings along from another parent
+    has to be free on this one (``held``: what is held there, ``beside``: all networks there)."""
+    others = [other for other in beside if other.name != network.name]
+    staying = [row for row in held if _stays(work, row)]
+    staying += [row for other in others for row in _brought(work, other)]
+    aside = _set_aside(network)
+    for row in staying:
+        if row.last is None and not row.cooling and row.address in aside:
+            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
+    taken = {
+        address: f"{words} of network '{other.name}'"
+        for other in others
+        for address, words in _set_aside(other).items()
+    }
+    for row in _brought(work, network):
+        first, last = row.bounds
+        for theirs in staying:
+            if theirs.family == row.family and theirs.bounds[0] <= last and theirs.bounds[1] >= first:
+                taken[row.address] = theirs.standing
+        if row.address not in taken:
+            continue
+        if row.cooling:
+            work.crowded_out.add(row)
+            continue
+        raise ValueError(
+            f"parent '{network.parent}' has no room for {row.text}, which is {row.standing}: there it is {taken[row.address]}; "
+            "release one of them first"
+        )
+
+
+def _set_aside(network: Network) -> dict[IPAddress, str]:
+    return {
         addressing.address_of(number, subnet.family): words
         for subnet in network.subnets
         for number, words in subnet.reserved().items()
     }
-    for row in held:
-        if row.last is None and not row.cooling and row.address in aside:
-            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
+
+
+def _stays(work: _Work, row: Allocation) -> bool:
+    """Whether what is held on a parent will still be."""
+    network = work.networks.get(row.network)
+    return network is not None and network.parent == row.segment and fits(row, network)
+
+
+def _brought(work: _Work, network: Network) -> list[Allocation]:
+    """What a network that comes from another parent holds."""
+    rows = work.held.get(network.name, ())
+    return [row for row in rows if row.segment != network.parent and fits(row, network)]
 
 
 # --- changes --------------------------------------------------------------------------------------------------
@@ -879,12 +922,16 @@ def _record_network(work: _Work, spec: NetworkSpec) -> None:
     work.actions.append(Action("rebuild" if rebuild else "change", "network", spec.name, changes))
     work.touched.add(spec.name)
     for row in work.held.get(spec.name, ()):
-        if not _in_use(work, row) and not _fits(row, new):
+        if not fits(row, new):
+            if _in_use(work, row):
+                continue  # released with what becomes of its endpoint
             work.after.append(Drop(row))
             if not row.cooling:
                 work.actions.append(released(row))
         elif old.parent != new.parent:
-            work.before += [Drop(row), Put(row._replace(segment=new.parent))]
+            work.before.append(Drop(row))
+            if row not in work.crowded_out:
+                work.before.append(Put(row._replace(segment=new.parent)))
 
 
 def _known(work: _Work, name: str) -> Network | None:
@@ -908,7 +955,7 @@ def _write_changed(work: _Work) -> None:
             work.before.append(Put(network))
 
 
-def _fits(row: Allocation, network: Network) -> bool:
+def fits(row: Allocation, network: Network) -> bool:
     """Whether an allocation lies in a subnet of the network."""
     subnet = network.subnet_of(row.address)
     return subnet is not None and (row.last is None or row.last in subnet.network)
@@ -918,7 +965,7 @@ def _needs_rebuild(work: _Work, old: Network, new: Network) -> str | None:
     """Why the endpoints would have to be made anew, or lose their addresses; None where nothing would be lost."""
     names = sorted(row.name for row in work.endpoints.get(old.name, ()))
     for row in work.held.get(old.name, ()):
-        if not row.cooling and not _fits(row, new):
+        if not row.cooling and not fits(row, new):
             return f"ipam_config of network '{old.name}' would lose the subnet of {row.text}, which is {row.standing}"
     if not names:
         return None

@@ -40,7 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     moment,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
-from ansible_collections.netops.underlay.plugins.module_utils.parents import vlan_of
+from ansible_collections.netops.underlay.plugins.module_utils.parents import mtu_over, vlan_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _parent_mtu(made: Parent | None, link: Link | None, host: Host) -> int | Non
     if link is not None:
         return link.mtu
     if made is not None and made.base is not None:
-        return host.links[made.base].mtu if made.base in host.links else None
+        return mtu_over(host.links[made.base]) if made.base in host.links else None
     return DUMMY_MTU if made is not None else None
 
 

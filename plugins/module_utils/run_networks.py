@@ -20,7 +20,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import Alloc
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.run import Result
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT
-from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, Plan
+from ansible_collections.netops.underlay.plugins.module_utils.steps import ChangeParent, Plan, handed_over
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 
@@ -43,11 +43,12 @@ def networks(module: Any, own_options: Iterable[str]) -> Result:
         seen = observe.for_networks(kept, specs, purge)
         change = plan_networks.plan(seen, specs, purge, bool(params.get("force")), settings)
         follow, spaces, seen = _endpoints_of(kept, seen, change, forced)
+        before_kernel, after_kernel = handed_over(change.plan.before + follow.before, follow.after + change.plan.after)
         plan = Plan(
             change.plan.actions + follow.actions,
-            change.plan.before + follow.before,
+            before_kernel,
             follow.kernel + change.plan.kernel,  # a parent goes after the links on it
-            follow.after + change.plan.after,
+            after_kernel,
             change.plan.warnings,
         )
         before = after = result.networks(seen.networks, seen.host, seen.parents)
@@ -140,4 +141,5 @@ def _foreseen(seen: Observed, plan: Plan) -> Host:
 
 def _on_its_parent(row: Allocation, networks: Mapping[str, Network]) -> Allocation:
     """The allocation as the plan of networks has moved it."""
-    return row._replace(segment=networks[row.network].parent) if row.network in networks else row
+    network = networks.get(row.network)
+    return row._replace(segment=network.parent) if network and plan_networks.fits(row, network) else row

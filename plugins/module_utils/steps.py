@@ -7,7 +7,7 @@ A link is named by where it is and what it is called there, not by its index, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Union
@@ -291,3 +291,19 @@ class Plan:
             self.after + other.after,
             self.warnings + other.warnings,
         )
+
+
+def handed_over(
+    before: Sequence[StoreStep], after: Sequence[StoreStep]
+) -> tuple[tuple[StoreStep, ...], tuple[StoreStep, ...]]:
+    """An address that goes from one owner to another in this run changes hands in one transaction: at no instant has it
+    two owners or none."""
+    taken = {(step.row.segment, step.row.address) for step in before if isinstance(step.row, Allocation)}
+
+    def goes(step: StoreStep) -> bool:
+        return isinstance(step.row, Allocation) and (step.row.segment, step.row.address) in taken
+
+    return (
+        (*(step for step in after if goes(step)), *before),
+        tuple(step for step in after if not goes(step)),
+    )

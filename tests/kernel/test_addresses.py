@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import store
 
+from . import looks
 from .conftest import command
 
 NET = {
@@ -63,6 +64,47 @@ def test_networks_that_share_a_subnet_share_its_addresses(host):
     assert "endpoint 'a' of network 'low'" in host.refused(
         "vlan_endpoint", name="c", network="high", netns="c", ipv4_address="192.168.20.128"
     )
+
+
+@pytest.mark.parametrize("driver", ["ipvlan", "macvlan"])
+def test_networks_of_one_subnet_change_their_vlans_and_keep_their_addresses(host, driver):
+    """Two VLANs with the same subnet: their networks change places, and then one comes to where the other goes."""
+    same = {"driver": driver, "ipam_config": [{"subnet": "10.1.0.0/24"}]}
+    host.run("vlan_network", networks=[{"name": f"n{vlan}", "parent": f"eth0.{vlan}", **same} for vlan in (10, 20)])
+    host.run("vlan_endpoint", endpoints=[{"name": f"e{n}", "network": f"n{n}", "netns": f"e{n}"} for n in (10, 20)])
+
+    def places():
+        names = {link["ifindex"]: name for name, link in host.links().items()}
+        return {n: (host.addresses("eth0", n), names[host.link("eth0", n)["link_index"]]) for n in ("e10", "e20")}
+
+    held = ["10.1.0.2/24"]
+    assert places() == {"e10": (held, "eth0.10"), "e20": (held, "eth0.20")}
+    swapped = [{"name": "n10", "parent": "eth0.20"}, {"name": "n20", "parent": "eth0.10"}]
+    looks.done(host, "vlan_network", networks=swapped, force=True)
+    assert places() == {"e10": (held, "eth0.20"), "e20": (held, "eth0.10")}
+    moved = [{"name": "n10", "parent": "eth0.10"}, {"name": "n20", "state": "absent"}]
+    looks.done(host, "vlan_network", networks=moved, force=True)
+    assert (host.addresses("eth0", "e10"), "e20" in host.namespaces()) == (held, False)
+    assert set(host.links()) == {"lo", "eth0", "eth0.10"}
+
+
+def test_a_network_does_not_come_to_where_its_addresses_are_taken(host):
+    ranges = {"low": ("eth0.10", "10.1.0.0/25", "10.1.0.1"), "high": ("eth0.20", "10.1.0.128/25", "10.1.0.254")}
+    for name, (parent, ip_range, gateway) in ranges.items():
+        config = {"subnet": "10.1.0.0/24", "ip_range": ip_range, "gateway": gateway}
+        host.network(name, parent=parent, ipam_config=[config])
+        host.run("vlan_ipam", network=name, owner=f"vm-{name}", address="10.1.0.200")
+    words = ("no room for 10.1.0.200", "owner 'vm-low' of network 'low'", "owner 'vm-high' of network 'high'")
+    looks.refused(host, "vlan_network", *words, name="low", parent="eth0.20", force=True)
+    host.run("vlan_ipam", network="high", owner="vm-high", address="10.1.0.1")
+    host.run("vlan_ipam", network="low", owner="vm-low", address="10.1.0.254")
+    words = ("10.1.0.1 cannot be the gateway", "owner 'vm-high' of network 'high'")
+    looks.refused(host, "vlan_network", *words, name="low", parent="eth0.20")
+    host.run("vlan_ipam", network="high", owner="vm-high", state="absent")
+    words = ("no room for 10.1.0.254", "there it is the gateway of network 'high'")
+    looks.refused(host, "vlan_network", *words, name="low", parent="eth0.20")
+    host.run("vlan_ipam", network="low", owner="vm-low", address="10.1.0.201")
+    looks.done(host, "vlan_network", name="low", parent="eth0.20")
 
 
 def test_info_shows_what_the_kernel_shows_and_nothing_is_an_empty_list(host):

@@ -117,7 +117,27 @@ def test_the_mtu_follows_the_parent_down_and_up_again(host: Host, driver: str) -
     command("ip", "link", "set", "eth0", "mtu", "1500")
     again()
     assert mtus() == [1500, 1450, 1450]
-    assert "mtu 1600 is above that of 'eth0.20' (1500)" in host.refused("vlan_network", name="net", mtu=1600)
+    assert "mtu 1600 is above that of 'eth0' (1500)" in host.refused("vlan_network", name="net", mtu=1600)
+    # What is ours follows its base in the same run, and nobody is asked to raise it, or warned of it.
+    command("ip", "link", "set", "eth0", "mtu", "1600")
+    assert host.network("net", mtu=1600)["warnings"] == []
+    assert mtus() == [1600, 1600, 1600]
+    for mtu, warned in (("1500", True), ("1600", False)):
+        command("ip", "link", "set", "eth0", "mtu", mtu)
+        assert bool(host.network("net")["warnings"]) == warned
+
+
+def test_a_sub_interface_of_macsec_has_room_for_its_tag(host: Host) -> None:
+    command("modprobe", "macsec", check=False)  # where the kernel does not load it by itself
+    batch("link add link eth0 name sec7 type macsec\nlink set sec7 up\n")
+    try:
+        looks.done(host, "vlan_network", name="net", parent="sec7.20", ipam_config=[{"subnet": "10.33.0.0/24"}])
+        room = host.link("sec7")["mtu"] - 4
+        assert host.link("sec7.20")["mtu"] == room
+        assert f"mtu {room + 1} is above" in host.refused("vlan_network", name="net", mtu=room + 1)
+        looks.done(host, "vlan_network", name="net", mtu=room)
+    finally:
+        command("ip", "link", "del", "sec7")
 
 
 # --- settings of a link ---------------------------------------------------------------------------------------

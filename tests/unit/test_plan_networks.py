@@ -633,6 +633,26 @@ def test_an_mtu_above_that_of_a_sub_interface_of_ours_is_refused_too(observed):
     assert "mtu 9000 is above" in refusal(observed, ask("web", "10.1.0.0/24", parent="eth0.20", mtu=9000))
 
 
+def test_a_sub_interface_of_ours_is_raised_with_its_base_and_then_carries_as_much():
+    observed = existing(
+        network("web", "10.1.0.0/24", mtu=1450), on=host(replace(ETH0, mtu=9000), replace(MARKED20, mtu=1400))
+    )
+    assert plan(observed, ask("web")).plan.warnings == ()
+    change = plan(observed, ask("web", mtu=9000))
+    assert done(change) == [("repair", "parent", "eth0.20"), ("change", "network", "web")]
+    assert "mtu 9000 is above that of 'eth0.20' (1400)" in refusal(
+        seen(on=observed.host), ask("web", "10.1.0.0/24", parent="eth0.20", mtu=9000)
+    )
+
+
+def test_on_macsec_a_sub_interface_is_smaller_by_its_tag():
+    observed = existing(
+        network("web", "10.1.0.0/24"), on=host(link(2, "eth0", "macsec", mtu=1468), replace(MARKED20, mtu=1464))
+    )
+    assert plan(observed, ask("web", mtu=1464)).plan.kernel == ()
+    assert "mtu 1465 is above" in refusal(observed, ask("web", mtu=1465))
+
+
 def test_an_mtu_that_leaves_no_room_for_ipv6_is_refused():
     specs = ask("web", "10.1.0.0/24", "2001:db8::/64", parent="eth0", mtu=1279)
     assert "mtu 1279 is less than the 1280 that IPv6 needs" in refusal(seen(), specs)
@@ -814,6 +834,72 @@ def test_with_its_parent_a_network_takes_its_addresses_along():
     assert [(row.segment, str(row.address), row.owner) for row in after.allocations] == [
         ("eth0.30", "10.1.0.2", "web1")
     ]
+
+
+def two_parents(*rows: Allocation, **fields: Any) -> tuple[Observed, Any, Any]:
+    """One subnet on two VLANs, and what is held there."""
+    low = network("low", subnet("10.1.0.0/24", "10.1.0.1", "10.1.0.0/25"), parent="eth0.20", cooldown=60)
+    high = network("high", subnet("10.1.0.0/24", "10.1.0.254", "10.1.0.128/25"), parent="eth0.30")
+    on = host(ETH0, MARKED20, vlan_link(4, "eth0.30", 2, 30, alias=parent_mark("eth0.30")))
+    made = [OURS20, Parent("eth0.30", "eth0", 30)]
+    of = {"low": low, "high": high}
+    allocations = [row._replace(segment=of[row.network].parent) for row in rows]
+    return seen(low, high, on=on, made=made, allocations=allocations, **fields), low, high
+
+
+LOW, HIGH = network("low", parent="eth0.20"), network("high", parent="eth0.30")
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (
+            [*reserved(LOW, "vm", "10.1.0.200"), *reserved(HIGH, "nas", "10.1.0.200")],
+            "parent 'eth0.30' has no room for 10.1.0.200, which is held by owner 'vm' of network 'low': there it is held by owner "
+            "'nas' of network 'high'; release one of them first",
+        ),
+        (
+            reserved(LOW, "vm", "10.1.0.254"),
+            "parent 'eth0.30' has no room for 10.1.0.254, which is held by owner 'vm' of network 'low': there it is the gateway of "
+            "network 'high'; release one of them first",
+        ),
+        (
+            reserved(HIGH, "nas", "10.1.0.1"),
+            "10.1.0.1 cannot be the gateway: it is held by owner 'nas' of network 'high'",
+        ),
+    ],
+)
+def test_what_a_network_brings_along_has_to_be_free_on_its_new_parent(rows, text):
+    observed, *_networks = two_parents(*rows)
+    assert refusal(observed, ask("low", parent="eth0.30")) == f"name 'low': {text}"
+    # Where the other one goes, or changes places, in the same run there is room.
+    plan(observed, ask("low", parent="eth0.30"), gone("high", force=True))
+    swapped = plan(observed, ask("low", parent="eth0.30"), ask("high", parent="eth0.20"))
+    kept = carried_out(observed, swapped.plan).allocations
+    assert {(row.segment, row.owner) for row in kept} == {
+        ({"low": "eth0.30", "high": "eth0.20"}[row.network], row.owner) for row in rows
+    }
+
+
+def test_two_networks_that_come_to_one_parent_bring_no_address_twice():
+    observed, *_networks = two_parents(*reserved(LOW, "vm", "10.1.0.200"), *reserved(HIGH, "nas", "10.1.0.200"))
+    text = refusal(observed, ask("low", parent="eth0"), ask("high", parent="eth0"))
+    assert "parent 'eth0' has no room for 10.1.0.200" in text
+
+
+def test_what_cools_makes_room_for_what_is_held():
+    [cooling] = reserved(LOW, "vm", "10.1.0.200")
+    cooling = cooling._replace(cooling=True, expires=99)
+    observed, *_networks = two_parents(cooling, *reserved(HIGH, "nas", "10.1.0.200"))
+    after = carried_out(observed, plan(observed, ask("low", parent="eth0.30")).plan)
+    assert [(row.segment, row.owner) for row in after.allocations] == [("eth0.30", "nas")]
+
+
+def test_an_address_of_a_network_that_goes_can_be_a_gateway():
+    old = network("old", "10.1.0.0/24")
+    observed = existing(old, allocations=reserved(old, "vm", "10.1.0.5"))
+    specs = gone("old", force=True), ask("new", subnet("10.1.0.0/24", "10.1.0.5"), parent="eth0.20")
+    assert str(plan(observed, *specs).networks["new"].subnets[0].gateway) == "10.1.0.5"
 
 
 @pytest.mark.parametrize("option", ["macvlan_mode"])
