@@ -45,8 +45,9 @@ STATE_DIR_OPTION = {"state_dir": {"type": "path", "default": DEFAULT_STATE_DIR}}
 COMMON_OPTIONS = {**STATE_DIR_OPTION, "lock_timeout": {"type": "int", "default": 30}}
 
 _UNKNOWN_OPTIONS = re.compile(
-    r"Unsupported parameters for .*? module: (?P<wrong>.*?)\. Supported parameters include: (?P<known>.*)"
+    r"(?:Unsupported parameters for .*? module: )?(?P<wrong>.*?)\. Supported parameters include: (?P<known>.*)"
 )
+_ITEMS_TOLD = 10
 
 Result = dict[str, Any]
 
@@ -85,22 +86,58 @@ def _run(module: Any, work: Callable[[Any], Result]) -> None:
 
 
 def with_hints(kind: Any) -> Any:
-    """AnsibleModule, or what stands for it, whose error about an option that does not exist says which may be meant."""
+    """AnsibleModule, or what stands for it, whose errors about the form of a task say which item of a list is meant, and which
+    option by one that does not exist."""
+
+    def load_params(self: Any) -> None:
+        kind._load_params(self)
+        self.as_given = dict(self.params)  # Ansible checks, and changes, a copy
 
     def fail_json(self: Any, msg: str, **more: Any) -> None:
-        kind.fail_json(self, msg=_hinted(msg), **more)
+        checked = getattr(self, "validation_result", None)
+        kind.fail_json(self, msg=_hinted(self, msg) if checked and checked.error_messages else msg, **more)
 
-    return type(kind.__name__, (kind,), {"fail_json": fail_json})
+    return type(kind.__name__, (kind,), {"_load_params": load_params, "fail_json": fail_json})
 
 
-def _hinted(message: str) -> str:
-    """Ansible's error (ansible/module_utils/common/arg_spec.py) with a hint for each option that does not exist."""
+def _hinted(module: Any, message: str) -> str:
+    """Ansible's error (ansible/module_utils/common/arg_spec.py), which names the list alone where it means an item of it."""
+    hints = [hint for hint in _unknown(message, 0) if hint.endswith("?")]
+    unfit = list(_unfit_items(module))
+    lines = [f"{label}: {text}" for label, _errors, texts in unfit for text in texts]
+    if len(lines) > _ITEMS_TOLD:
+        lines[_ITEMS_TOLD:] = [f"and {len(lines) - _ITEMS_TOLD} more"]
+    again = any(message in errors for _label, errors, _texts in unfit)
+    return "\n".join([*([] if again else [message]), *hints, *lines])
+
+
+def _unfit_items(module: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The items of lists that Ansible's check refuses, each checked by itself, why, and the same in plain words."""
+    for option, about in module.argument_spec.items():
+        entries = module.as_given.get(option)
+        if about.get("elements") != "dict" or not isinstance(entries, list):
+            continue
+        check = type(module.validator)({option: about})
+        needed, *_others = (name for name, own in about["options"].items() if own.get("required"))
+        for index, entry in enumerate(entries):
+            errors = check.validate({option: [entry]}).error_messages
+            if errors and isinstance(entry, dict):
+                texts = [text for error in errors for text in _unknown(error, 1) or [error]]
+                yield spec.item_label(option, index, entry.get("name", entry.get("owner"))), errors, texts
+            elif errors:
+                yield spec.item_label(option, index, entry), errors, [f"it has to be a dictionary: {{{needed}: ...}}"]
+
+
+def _unknown(message: str, depth: int) -> list[str]:
+    """The options that do not exist, where Ansible's error is about such: those in items of a list (``depth`` 1), or others,
+    with what may be meant."""
     found = _UNKNOWN_OPTIONS.match(message)
     if not found:
-        return message
+        return []
     known = re.findall(r"[a-z0-9_]+", found["known"])
-    hints = [f"{wrong}{similar(wrong.rpartition('.')[2], known)}" for wrong in found["wrong"].split(", ")]
-    return "\n".join([message, *(hint for hint in hints if hint.endswith("?"))])
+    paths = [path.split(".", depth)[-1] for path in found["wrong"].split(", ") if depth or "." not in path]
+    words = "there is no option " if depth else ""
+    return [f"{words}{path}{similar(path.rpartition('.')[2], known)}" for path in paths]
 
 
 @contextlib.contextmanager

@@ -177,9 +177,16 @@ def items_of(
     for index, entry in enumerate(params[plural]):
         more = {name: value for name, value in beside.items() if entry.get(name) is None}
         options = {**entry, **more} if more else entry
-        label = str(entry.get(key))
-        items.append((f"{plural}[{index}] ({label if _NAME.fullmatch(label) else shown(label)})", options))
+        items.append((item_label(plural, index, entry.get(key)), options))
     return items
+
+
+def item_label(plural: str, index: int, name: object) -> str:
+    """How errors call an item of a list."""
+    if name is None:
+        return f"{plural}[{index}]"
+    text = str(name)
+    return f"{plural}[{index}] ({text if _NAME.fullmatch(text) else shown(text)})"
 
 
 def collect(items: Iterable[tuple[str, dict[str, Any]]], build: Callable[[str, dict[str, Any]], Spec]) -> list[Spec]:

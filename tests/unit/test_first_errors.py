@@ -46,13 +46,63 @@ def error(module: str, **params: Any) -> str:
     ("module", "params", "hint"),
     [
         ("vlan_network", {"name": "vlan20", "parnet": "eth0.20"}, "parnet; did you mean 'parent'?"),
-        ("vlan_network", {"networks": [{"name": "a", "dirver": "ipvlan"}]}, "networks.dirver; did you mean 'driver'?"),
         ("vlan_endpoint", {"name": "a", "network": "b", "netn": "c"}, "netn; did you mean 'netns'?"),
         ("vlan_ipam_info", {"audti": True}, "audti; did you mean 'audit'?"),
     ],
 )
 def test_an_option_that_does_not_exist(module: str, params: dict[str, Any], hint: str) -> None:
     assert hint in error(module, **params).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "lines"),
+    [
+        (
+            "vlan_network",
+            {"networks": [{"name": "a"}, {"name": "b", "dirver": "ipvlan"}]},
+            ["networks[1] (b): there is no option dirver; did you mean 'driver'?"],
+        ),
+        (
+            "vlan_network",
+            {"networks": [{"name": "b", "ipam_config": [{"iprange": "10.0.0.0/25", "subent": "10.0.0.0/24"}]}]},
+            [
+                "networks[0] (b): missing required arguments: subnet found in networks -> ipam_config",
+                "networks[0] (b): there is no option ipam_config.subent; did you mean 'subnet'?",
+            ],
+        ),
+        (
+            "vlan_network",
+            {"name": "a", "ipam_config": ["10.0.0.0/24"]},
+            ["ipam_config[0] ('10.0.0.0/24'): it has to be a dictionary: {subnet: ...}"],
+        ),
+        (
+            "vlan_endpoint",
+            {"network": "a", "endpoints": ["web1", None, {"name": "web2", "netns": "web2"}, {"netns": "web3"}]},
+            [
+                "endpoints[0] (web1): it has to be a dictionary: {name: ...}",
+                "endpoints[1]: it has to be a dictionary: {name: ...}",
+                "endpoints[3]: missing required arguments: name found in endpoints",
+            ],
+        ),
+        (
+            "vlan_ipam",
+            {"network": "a", "addresses": [{"owner": "vm 1", "family": "v4"}]},
+            [
+                "addresses[0] ('vm 1'): value of family must be one of: ipv4, ipv6, got: v4 found in addresses",
+            ],
+        ),
+    ],
+)
+def test_an_item_of_the_wrong_form_is_named(module: str, params: dict[str, Any], lines: list[str]) -> None:
+    told = error(module, **params).splitlines()
+    assert [line for line in told if not line.startswith("Unsupported parameters for")] == lines
+
+
+def test_of_many_items_of_the_wrong_form_the_first_are_named() -> None:
+    told = error("vlan_endpoint", network="a", endpoints=[{"name": f"web{n}", "pid": "x"} for n in range(300)])
+    assert len(told.splitlines()) == 11
+    assert told.splitlines()[0].startswith("endpoints[0] (web0): argument 'pid' is of type")
+    assert told.splitlines()[-1] == "and 290 more"
 
 
 def test_an_option_that_is_like_none() -> None:
