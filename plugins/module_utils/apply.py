@@ -55,6 +55,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RouteSpec,
     Settle,
     SetUp,
+    StepAside,
     StoreStep,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
@@ -505,6 +506,21 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
     return UnderlayError(f"{error}: {meaning[error.errno]}")
 
 
+def _step_aside(run: _Run, steps: Sequence[StepAside]) -> None:
+    for step in steps:
+        try:
+            with _opened(run, step.space) as descriptor, netlink.Channel(descriptor) as channel:
+                link = channel.link(step.first.link)
+                if link is None:
+                    raise UnderlayError(f"link '{step.first.link}' is not there (any more)")
+                refused = _refused(run, channel, _requests(step.first, link))
+        except UnderlayError as error:
+            run.note(step.item, error, _WORDS[StepAside])
+            continue
+        for request, answer in refused:
+            run.note(step.item, answer, _words(request, step.first))
+
+
 def _set_up_room(run: _Run, proc: int, home: int, room: _Room) -> None:
     steps = [step for step in room.steps if isinstance(step, SetUp) and step.item not in run.failed]
     if not steps:
@@ -656,6 +672,7 @@ _HANDLERS: dict[type, Callable[[_Run, Any], None]] = {
     CheckGone: _check_gone,
     RemoveRoutes: _remove_routes,
     RemoveLink: _remove_links,
+    StepAside: _step_aside,
     RemoveNamespace: _remove_namespaces,
     MakeParent: _make_parents,
     ChangeParent: _change_parents,
@@ -670,6 +687,7 @@ _WORDS = {
     CheckGone: "look once more for its namespace",
     RemoveRoutes: "take its routes away",
     RemoveLink: "remove its link",
+    StepAside: "let its link give up what another one takes",
     RemoveNamespace: "remove its namespace",
     MakeParent: "make its parent",
     ChangeParent: "change its parent",

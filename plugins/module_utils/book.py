@@ -52,6 +52,11 @@ class Book:
         """What an owner has: one allocation or none, but two where a run that changed it was broken off."""
         return [row for row in self._rows.get((network, kind, owner, family), ()) if not row.cooling]
 
+    def holder(self, segment: str, address: IPAddress) -> Allocation | None:
+        """Who has an address, as far as this run knows."""
+        shelf = self._shelves.get((segment, address.version))
+        return shelf.holder(int(address), int(address)) if shelf else None
+
     def release(self, row: Allocation) -> Allocation | None:
         """Gives an allocation back. It can be had again at once, or it cools: then what has to be kept is returned."""
         network = self._networks.get(row.network)

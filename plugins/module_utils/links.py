@@ -42,6 +42,11 @@ IN_LINK = frozenset({DISABLE_IPV6, ACCEPT_RA_DEFRTR})
 Interface = tuple[IPAddress, int]  # an address and the prefix length of its subnet
 
 
+def gateway_of(network: Network, subnet: Subnet) -> bool:
+    """Whether an endpoint in this subnet can carry a default route."""
+    return network.routed or (not network.isolated and subnet.gateway is not None)
+
+
 def default_route_of(network: Network, address: Allocation) -> RouteSpec | None:
     """The default route that an endpoint of this network can carry; None where there is none to carry."""
     if network.routed:
@@ -66,15 +71,15 @@ def prefixlen_in(target: Target, subnet: Subnet) -> int:
 
 
 class Wanted(NamedTuple):
-    """An endpoint's link as it should be. ``addresses`` are by family; ``former`` those that it has until this run; in the
-    host's own namespace ``peers`` are the addresses of the other endpoints."""
+    """An endpoint's link as it should be. ``addresses`` are by family; ``leaving`` those that are to go
+    from it if it has them; in the host's own namespace ``peers`` are the addresses of the other endpoints."""
 
     item: str
     network: Network
     row: Endpoint
     addresses: Mapping[int, Allocation]
     mtu: int | None
-    former: Mapping[int, Allocation] = MappingProxyType({})
+    leaving: frozenset[IPAddress] = frozenset()
     peers: Mapping[int, tuple[IPAddress, ...]] = MappingProxyType({})
 
     @property
@@ -243,15 +248,13 @@ def _compare_family(found: Differences, wanted: Wanted, space: Space, link: Link
 
 
 def _leaving(wanted: Wanted, family: int, now: set[Interface]) -> list[Interface]:
-    """The addresses that have to go: the one that the endpoint had until this run, and its own with another prefix length,
-    which its subnet had before."""
+    """The addresses that have to go: what the endpoint had until this run or another has, and its own with another prefix
+    length, which its subnet had before."""
     own = dict(wanted.interfaces(family))
-    old = wanted.former.get(family)
     return sorted(
         (address, prefixlen)
         for address, prefixlen in now
-        if (old is not None and address == old.address and address not in own)
-        or (address in own and prefixlen != own[address])
+        if (address in wanted.leaving and address not in own) or (address in own and prefixlen != own[address])
     )
 
 

@@ -418,6 +418,11 @@ def working_name(mark: str) -> str:
     return f"{WORKING_PREFIX}{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
 
 
+def working_mac(mark: str) -> str:
+    """The MAC address that a link has while another one takes its own."""
+    return (b"\x06" + hashlib.sha256(mark.encode()).digest()[:5]).hex(":")
+
+
 def dummy_name(network: str) -> str:
     """The name of the dummy parent of an isolated network."""
     return f"nud-{hashlib.sha256(network.encode()).hexdigest()[:10]}"

@@ -3,7 +3,8 @@
 """Endpoints as asked for x what was observed -> what has to be done. Pure: no kernel, no store, no Ansible.
 
 Those that leave are planned first, so that what they free can be used by those that come in the same run; among
-those that come, asked-for addresses are claimed before any free one is given out.
+those that come, asked-for addresses are claimed before any free one is given out. What an endpoint that stays gives up
+(address, MAC, name, default route) another can have in the same run, whatever the order of the list.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     endpoint_words,
     parent_mark,
     released,
+    working_mac,
+    working_name,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed, Space
 from ansible_collections.netops.underlay.plugins.module_utils.spec import ABSENT, PRESENT, EndpointSpec
@@ -50,6 +53,8 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveLink,
     RemoveNamespace,
     Settle,
+    SetUp,
+    StepAside,
     StoreStep,
     handed_over,
 )
@@ -66,6 +71,8 @@ class Room:
     space: Space | None
     names: set[str]
     default: dict[int, tuple[Key | int | None, str]] = field(default_factory=dict)
+    asked_names: set[str] = field(default_factory=set)
+    asked_default: dict[int, Key] = field(default_factory=dict)
     lo_up: bool = False
     to_be_made: bool = False
 
@@ -119,6 +126,9 @@ class _Work:
     unlinked: set[tuple[Target, int]] = field(default_factory=set)
     held: dict[tuple[str, str], dict[int, Allocation]] = field(default_factory=dict)
     coming: set[Key] = field(default_factory=set)
+    aliases: dict[Key, str] = field(default_factory=dict)
+    nameless: set[Key] = field(default_factory=set)
+    altered: list[tuple[Endpoint, Link, SetUp]] = field(default_factory=list)
     forced: set[Key] = field(default_factory=set)
     of_host: set[tuple[str, str]] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
@@ -162,6 +172,13 @@ def plan(
     wanted = {spec.key for spec in specs}
     present = [spec for spec in specs if spec.state == PRESENT]
     work.coming = {spec.key for spec in present}
+    renamed = {spec.key for spec in present if spec.aliases is not None}
+    work.aliases = {
+        (row.network, alias): row.name
+        for row in seen.endpoints.values()
+        if row.aliases and row.key not in renamed and (row.key not in wanted or row.key in work.coming)
+        for alias in row.aliases
+    }
     names = {link.index: link.name for link in seen.host.space.links}
     work.of_host = {(names.get(address.index, ""), address.address) for address in seen.host.space.addresses}
     work.forced = {spec.key for spec in specs if spec.force}
@@ -170,10 +187,13 @@ def plan(
             _leave(work, spec.item, spec.key, spec.keep)
     for key in sorted(key for key in seen.endpoints if key[0] in set(purged) and key not in wanted):
         _leave(work, f"endpoint '{key[1]}' of network '{key[0]}'", key)
+    for spec in present:
+        _give_up(work, spec)
     asked = [spec for spec in present if _attempt(work, _claim, spec)]
     for spec in asked:
         _attempt(work, _come, spec, verb)
     _keep_hosts_in_step(work, specs, purged)
+    _step_aside(work)
     known = _names(work, specs)
     if work.refused:
         raise Refused(text for _position, text in sorted(work.refused))
@@ -298,6 +318,8 @@ def _unlink(work: _Work, item: str, row: Endpoint, but: Target | None = None) ->
 
 
 def _remove_link(work: _Work, item: str, target: Target, key: Key, link: Link) -> None:
+    if (target, link.index) in work.unlinked:
+        return
     if target == HOST:
         _check_lifelines(
             work, item, key, f"removing its link '{link.name}'", parents.cut_with(work.seen.host, link.index)
@@ -377,6 +399,42 @@ def _know_again(work: _Work, made: MadeNamespace, space: Space) -> None:
 # --- coming ---------------------------------------------------------------------------------------------------
 
 
+def _give_up(work: _Work, spec: EndpointSpec) -> None:
+    """What an endpoint that stays will not have any longer, before any is asked what it takes; and what is asked for by
+    name, before anything free is given out."""
+    for family in FAMILIES:
+        address = spec.address(family)
+        for allocation in work.book.rows(spec.network, ENDPOINT, spec.name, family) if address else ():
+            if allocation.address != address:
+                _release(work, spec.item, allocation)
+    room = _room(work, spec.place)
+    if spec.ifname:
+        room.asked_names.add(spec.ifname)
+    if spec.default_route and spec.network in work.networks:
+        network = work.networks[spec.network]
+        for family in FAMILIES:
+            if any(links.gateway_of(network, subnet) for subnet in network.of_family(family)):
+                room.asked_default.setdefault(family, spec.key)
+    old = work.endpoints.get(spec.key)
+    if old is None:
+        return
+    if old.mac_address and old.mac_address != _mac_to_come(work, spec, old):
+        parent = work.seen.networks[old.network].parent if old.network in work.seen.networks else ""
+        work.macs.pop((parent, old.mac_address), None)
+    if not _same_place(work, old.target, spec.place):
+        _unlink(work, spec.item, old, but=spec.place)
+        work.endpoints.take(spec.key)
+        return
+    link = _own_link(room.space, spec.key) if room.space else None
+    if link and link.name != (spec.ifname or old.ifname):
+        room.names.discard(link.name)
+        work.nameless.add(spec.key)
+    if spec.default_route is False:
+        _forget_default(room, spec.key, link.index if link else -1)
+        old = old._replace(default_route=())
+    work.endpoints.put(old._replace(ifname=spec.ifname or old.ifname))
+
+
 def _claim(work: _Work, spec: EndpointSpec) -> None:
     """What can be said before any free address is given out: the network, the options that it takes, asked-for
     addresses."""
@@ -395,6 +453,12 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
         key = (spec.network, alias)
         if key in work.coming or key in work.endpoints:
             raise ValueError(f"aliases: '{alias}' is the name of another endpoint of network '{spec.network}'")
+    namesake = None if spec.key in work.seen.endpoints else work.aliases.get(spec.key)
+    if namesake:
+        raise ValueError(
+            f"name '{spec.name}' is an alias of endpoint '{namesake}' of network '{spec.network}'; take it away there, or "
+            "choose another name"
+        )
     if spec.place == HOST:
         if spec.default_route:
             raise ValueError("default_route cannot be true with host: true; the host keeps its own default route")
@@ -408,15 +472,11 @@ def _claim(work: _Work, spec: EndpointSpec) -> None:
             raise ValueError(
                 f"ipv{family}_address {address} cannot be had: network '{network.name}' has no IPv{family} subnet"
             )
-        rows = work.book.rows(network.name, ENDPOINT, spec.name, family)
-        if address not in (row.address for row in rows):
+        if not work.book.rows(network.name, ENDPOINT, spec.name, family):
             try:
                 _allocated(work, work.book.claim(network, ENDPOINT, spec.name, address))
             except ValueError as error:
                 raise ValueError(f"ipv{family}_{error}") from None
-        for row in rows:
-            if row.address != address:
-                _release(work, spec.item, row)
 
 
 def _allocated(work: _Work, allocation: Allocation) -> None:
@@ -434,7 +494,7 @@ def _come(work: _Work, spec: EndpointSpec, verb: str) -> None:
         _come_alone(work, spec)
         return
     network = work.networks[spec.network]
-    old = work.endpoints.get(spec.key)
+    old = work.seen.endpoints.get(spec.key)
     _check_parent(work, network)
     if network.lone and any(key[0] == network.name and key != spec.key for key in work.endpoints):
         raise ValueError(
@@ -541,7 +601,7 @@ def _warn_of_filters(work: _Work, spec: EndpointSpec, network: Network) -> None:
 
 def _come_alone(work: _Work, spec: EndpointSpec) -> None:
     """The network without links: a namespace that has its loopback and nothing else, and stays so."""
-    old = work.endpoints.get(spec.key)
+    old = work.seen.endpoints.get(spec.key)
     room = _enter(work, spec)
     others = [row.label for row in work.endpoints.at(spec.place) if row.key != spec.key]
     names = room.names - {links.LOOPBACK}
@@ -712,13 +772,14 @@ def _check_conflicts(work: _Work, network: Network, addresses: Mapping[int, Allo
 
 def _ifname(work: _Work, spec: EndpointSpec, room: Room, old: Endpoint | None, link: Link | None, moved: bool) -> str:
     """The name asked for, else the one it has (in another namespace: if it is free there), else the first free ethN."""
-    there = room.names - ({link.name} if link else set())
+    there = room.names - ({link.name} if link and spec.key not in work.nameless else set())
     taken = there | {row.ifname for row in work.endpoints.at(spec.place) if row.key != spec.key}
-    kept = old.ifname if old and not (moved and old.ifname in taken) else None
+    avoided = taken | room.asked_names
+    kept = old.ifname if old and not (moved and old.ifname in avoided) else None
     name = spec.ifname or kept
     if name is None:
         stem = "underlay" if spec.place == HOST else "eth"
-        name = next(f"{stem}{number}" for number in range(len(taken) + 1) if f"{stem}{number}" not in taken)
+        name = next(f"{stem}{number}" for number in range(len(avoided) + 1) if f"{stem}{number}" not in avoided)
     if name in taken:
         raise ValueError(f"ifname '{name}' is taken by another link in {spec.place}; choose another ifname")
     room.names = there | {name}
@@ -738,6 +799,12 @@ def _mac(
             f"'{network.parent}'"
         )
     return mac
+
+
+def _mac_to_come(work: _Work, spec: EndpointSpec, old: Endpoint) -> str:
+    held = work.held.get(spec.key, {})
+    address = spec.ipv4_address or (held[4].address if 4 in held else None)
+    return spec.mac_address or _kept_mac(work, spec, old) or addressing.mac_for(address, *spec.key)
 
 
 def _derived_mac(key: Key, addresses: Mapping[int, Allocation]) -> str:
@@ -767,7 +834,7 @@ def _default_route(
     decided_before: set[int],
 ) -> tuple[int, ...]:
     """The families whose default route this endpoint carries. Left out, it is decided once: yes, unless the namespace
-    has a default route; the first in a list wins."""
+    has a default route or another endpoint asks for it; the first in a list wins."""
     _forget_default(room, spec.key, link.index if link else -1)
     if spec.default_route is False or spec.place == HOST:
         return ()
@@ -783,7 +850,8 @@ def _default_route(
                 "set default_route to false here, or take the other one away"
             )
         decided = old is not None and family in decided_before and spec.default_route is None
-        if (family in old.default_route) if old is not None and decided else not other:
+        left = not other and (spec.default_route or room.asked_default.get(family, spec.key) == spec.key)
+        if (family in old.default_route) if old is not None and decided else left:
             carried.append(family)
             room.default[family] = (spec.key, f"by endpoint '{spec.name}' of network '{spec.network}'")
     return tuple(carried)
@@ -820,7 +888,10 @@ def _steps(
     peers = _peers(work, row) if row.target == HOST else {}
     if peers:
         work.outcomes[row.key] = work.outcomes[row.key]._replace(peers=peers)
-    wanted = links.Wanted(spec.item, network, row, addresses, mtu, former, peers)
+    leaving = {allocation.address for allocation in former.values()}
+    if link is not None and space is not None:
+        leaving |= _held_by_others(work, network, row, space, link)
+    wanted = links.Wanted(spec.item, network, row, addresses, mtu, frozenset(leaving), peers)
     if link is None or space is None:
         if space is not None:
             _clear_way(work, spec, space)
@@ -842,6 +913,7 @@ def _steps(
             _check_lifelines(work, spec.item, spec.key, doing, parents.cut_with(work.seen.host, link.index))
         if not step.empty:
             work.kernel.append(step)
+            work.altered.append((row, link, step))
         if step.addresses or step.mac_address:
             work.kernel += _announced(spec, network, row, addresses)
         if not step.empty or changes or old is None:
@@ -851,6 +923,55 @@ def _steps(
         work.before.append(Put(_intended(row, old if moved else None) if link is None else row))
         work.after.append(Settle(row, spec.item))
     room.lo_up = True
+
+
+def _held_by_others(work: _Work, network: Network, row: Endpoint, space: Space, link: Link) -> set[IPAddress]:
+    """Addresses on a link that other endpoints have: one that changed hands in a run that was broken off, or that somebody
+    put there."""
+    found = set()
+    for address in space.addresses:
+        if links.is_global(address, link.index):
+            holder = work.book.holder(network.parent, addressing.parse_address(address.address))
+            key = (
+                (holder.network, holder.owner) if holder and holder.kind == ENDPOINT and not holder.cooling else row.key
+            )
+            if key != row.key and (key in work.endpoints or key in work.coming):
+                found.add(addressing.parse_address(address.address))
+    return found
+
+
+def _step_aside(work: _Work) -> None:
+    """Where one endpoint takes what the link of another gives up, that link lets go of it before anybody takes anything: the
+    kernel knows no exchange."""
+    if not work.altered:
+        return
+    at: dict[int, list[Endpoint]] = {}
+    for outcome in work.outcomes.values():
+        if outcome.row is not None:
+            at.setdefault(id(_room(work, outcome.row.target)), []).append(outcome.row)
+    for row, link, step in work.altered:
+        parent, name = work.networks[row.network].parent, working_name(endpoint_mark(*row.key))
+        others = [other for other in at.get(id(_room(work, row.target)), ()) if other.key != row.key]
+        own = {allocation.address for allocation in work.outcomes[row.key].addresses.values()}
+        carried = {family for other in others for family in other.default_route} - set(row.default_route)
+        holders = {pair: work.book.holder(parent, pair[0]) for pair in step.addresses_off if pair[0] not in own}
+        first = SetUp(
+            step.item,
+            step.space,
+            link.name,
+            link.name,
+            addresses_off=tuple(pair for pair, holder in holders.items() if holder and not holder.cooling),
+            routes_off=tuple(
+                route for route in step.routes_off if route.destination is None and route.family in carried
+            ),
+        )
+        if step.mac_address and work.macs.get((parent, link.mac), row.key) != row.key:
+            first = first._replace(mac_address=working_mac(endpoint_mark(*row.key)))
+        if step.rename and any(other.ifname == link.name for other in others):
+            first = first._replace(name=name, rename=True)
+            work.kernel[work.kernel.index(step)] = step._replace(link=name)
+        if not first.empty:
+            work.kernel.append(StepAside(step.item, step.space, first))
 
 
 def _names_on_host(work: _Work) -> frozenset[str]:

@@ -197,6 +197,14 @@ class SetUp(NamedTuple):
         return self == SetUp(self.item, self.space, self.link, self.name)
 
 
+class StepAside(NamedTuple):
+    """Let an endpoint's link let go of what another one takes in the same run; its own ``SetUp`` follows."""
+
+    item: str
+    space: Target
+    first: SetUp
+
+
 class Announce(NamedTuple):
     """Tell the neighbours of an endpoint's link which addresses it has, ``count`` times. ``mark`` finds the link."""
 
@@ -238,6 +246,7 @@ KernelStep = Union[
     AddRoutes,
     MakeNamespace,
     MakeLink,
+    StepAside,
     SetUp,
     Announce,
     PutNames,
@@ -249,6 +258,7 @@ PHASES: tuple[type, ...] = (
     CheckGone,
     RemoveRoutes,
     RemoveLink,
+    StepAside,
     RemoveNamespace,
     MakeParent,
     ChangeParent,

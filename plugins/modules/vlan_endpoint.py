@@ -84,7 +84,8 @@ options:
   default_route:
     description:
       - Whether this endpoint carries the default route of its namespace. If left out, it is decided when the endpoint is made,
-        and kept - V(true) unless the namespace has a default route by then; the first in a list wins.
+        and kept - V(true) unless the namespace has a default route by then, or another endpoint of the task asks for it; the
+        first in a list wins.
     type: bool
   aliases:
     description:

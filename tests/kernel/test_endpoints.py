@@ -211,6 +211,45 @@ def test_a_released_address_is_free_in_the_same_call(host):
     assert host.namespaces() == {"switch", "router", "e5"}
 
 
+@pytest.mark.parametrize("driver", ["ipvlan", "macvlan"])
+def test_endpoints_exchange_what_they_have_in_one_task(host, driver):
+    """Addresses, with them the MAC addresses of macvlan, names of links, the default route; and a new one takes an address."""
+    host.network("dual", driver=driver, **DUAL)
+
+    def ends(one, two, *more):
+        numbers = {"a": one, "b": two} | dict(more)
+        given = {n: {"ipv4_address": f"10.1.7.{n}", "ipv6_address": f"2001:db8:abc9::7:{n}"} for n in (1, 2, 3)}
+        return [
+            {"name": name, "netns": "c" if name == "c" else "ab", "ifname": f"lan{number}", **given[number]}
+            | {"default_route": number != 2}
+            for name, number in numbers.items()
+        ]
+
+    def found(netns, number):
+        name = f"lan{number}"
+        mac = host.link(name, netns)["address"][-2:] if driver == "macvlan" else f"0{number}"
+        gateways = [gateway for family in (4, 6) for gateway, dev in host.default_route(netns, family) if dev == name]
+        return host.link(name, netns)["ifalias"][-1], sorted(host.addresses(name, netns)), mac, len(gateways)
+
+    def expected(name, number):
+        addresses = [f"10.1.7.{number}/16", f"2001:db8:abc9::7:{number}/64"]
+        return name, addresses, f"0{number}", 0 if number == 2 else 2
+
+    for items, holders in (
+        (ends(1, 2), "ab"),
+        (ends(2, 1), "ba"),
+        (ends(1, 2)[::-1], "ab"),
+        (ends(3, 2, ("c", 1)), " ba"),
+    ):
+        check = host.run("vlan_endpoint", check=True, network="dual", endpoints=items)
+        result = host.run("vlan_endpoint", network="dual", endpoints=items)
+        assert result["actions"] == check["actions"]
+        for number, name in enumerate(holders, 1):
+            assert name == " " or found("ab", number) == expected(name, number)
+        assert not host.run("vlan_endpoint", network="dual", endpoints=items)["changed"]
+    assert found("c", 1) == expected("c", 1)
+
+
 def test_purge_covers_the_networks_of_the_list_only(host):
     host.run("vlan_network", networks=[{"name": "vlan10", **NET10}, {"name": "vlan20", **NET20}])
     for name, network in (("a", "vlan10"), ("b", "vlan10"), ("c", "vlan20")):

@@ -80,6 +80,24 @@ CHANGED_BACK_ENDPOINTS = (
     {"name": "db", "network": "mac", "netns": "db", "ifname": "eth0"},
     {"name": "app", "network": "alone", "netns": "web", "ipv4_address": "10.9.0.2", "ifname": "eth1"},
 )
+
+
+def exchanging(one: int, two: int) -> Task:
+    """Endpoints with what is theirs, or the other's."""
+    numbers = {"left": one, "right": two}
+    return endpoints(
+        *(
+            {"name": name, "network": "dual", "netns": "web", "ifname": f"lan{n}", "default_route": n == 1}
+            | {"ipv4_address": f"172.16.80.{n + 10}", "ipv6_address": f"2001:db8:80::{n + 10}"}
+            for name, n in numbers.items()
+        ),
+        *(
+            {"name": name, "network": "mac", "netns": name, "ipv4_address": f"172.16.48.{n + 10}"}
+            for name, n in numbers.items()
+        ),
+    )
+
+
 RESERVED = tuple({"network": name, "owner": f"vm-{name}"} for name in ("dual", "mac", "alone"))
 
 
@@ -203,11 +221,12 @@ PAIRS: dict[str, tuple[list[Task], Task, Task]] = {
     ),
     "change networks": (UP, networks(*CHANGED_NETWORKS), networks(*CHANGED_BACK_NETWORKS)),
     "change endpoints": (UP, endpoints(*CHANGED_ENDPOINTS), endpoints(*CHANGED_BACK_ENDPOINTS)),
+    "exchange": ([*NET, exchanging(1, 2)], exchanging(2, 1), exchanging(1, 2)),
 }
 
 
-# Whose way there is that of another pair.
-ONLY_BACK = frozenset({"attach and purge", "attach and purge networks"})
+# Whose way there is that of another pair, or the same as back.
+ONLY_BACK = frozenset({"attach and purge", "attach and purge networks", "exchange"})
 
 
 def again(host: Host, task: Task, end: dict[str, Any], third: bool = True) -> list[str]:

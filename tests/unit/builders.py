@@ -49,6 +49,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RemoveRoutes,
     Settle,
     SetUp,
+    StepAside,
 )
 
 BOOT = "boot-1"
@@ -338,6 +339,8 @@ def _do(kernel: _Kernel, step: Any) -> None:
         kernel.spaces[step.target] = space(kernel.next_inode(), loopback(up=False))
     elif isinstance(step, MakeParent):
         _make_parent(kernel, step)
+    elif isinstance(step, StepAside):
+        _set_up(kernel, step.first)
     elif isinstance(step, SetUp):
         _set_up(kernel, step)
     elif isinstance(step, MakeLink):
@@ -429,6 +432,7 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
         attributes=tuple((number, struct.pack(form, value)) for number, form, value in step.attributes)
         or old.attributes,
     )
+    _refuse_twice(kernel, step, new)
     bounced = step.rename and old.up
     links = [new if item == old else item for item in place.links]
     if step.loopback_up and old.loopback:  # as the kernel does
@@ -452,6 +456,9 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
         if item.index != old.index
         or not (bounced or (_destination(item.destination), item.family, item.gateway) in routes_off)
     ]
+    for item in step.routes:
+        there = [other for other in routes if other.destination == "default" and other.family == item.family]
+        assert item.destination or all(other.protocol == 9 for other in there), "File exists: default route"
     routes += [
         route(
             old.index,
@@ -464,3 +471,21 @@ def _set_up(kernel: _Kernel, step: SetUp) -> None:
         for item in step.routes
     ]
     kernel.put(step.space, replace(place, links=tuple(links), addresses=tuple(addresses), routes=tuple(routes)))
+
+
+def _refuse_twice(kernel: _Kernel, step: SetUp, new: Link) -> None:
+    """On one parent no two links have an address or, of macvlan, a MAC address."""
+    spaces = {place.identity: place for place in [kernel.host.space, *kernel.spaces.values()] if place}
+    own = kernel.space_of(step.space).identity
+    for place in spaces.values():
+        others = {
+            item.index: item
+            for item in place.links
+            if item.kind == new.kind and item.parent_index == new.parent_index and item.parent_index is not None
+            if (place.identity, item.index) != (own, new.index)
+        }
+        held = {item.address for item in place.addresses if item.index in others}
+        twice = held & {str(text) for text, _prefixlen in step.addresses}
+        assert not twice, f"Address already in use: {twice}"
+        taken = {item.mac for item in others.values() if item.up and item.kind == "macvlan"}
+        assert not step.mac_address or step.mac_address not in taken, f"Address already in use: {step.mac_address}"

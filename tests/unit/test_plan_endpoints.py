@@ -43,6 +43,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import (
     RouteSpec,
     Settle,
     SetUp,
+    StepAside,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -737,8 +738,8 @@ def test_an_address_change_is_one_step():
     observed = attached(world(), ask())
     found = plan(observed, ask(ipv4_address="192.168.20.10"))
     assert done(found) == [
-        ("allocate", "address", "192.168.20.10"),
         ("release", "address", "192.168.20.2"),
+        ("allocate", "address", "192.168.20.10"),
         ("change", "endpoint", "vlan20/web1"),
     ]
     assert found.actions[-1].changes["ipv4_address"] == pair("192.168.20.2/24", "192.168.20.10/24")
@@ -828,6 +829,156 @@ def test_an_address_that_one_gives_up_can_be_had_by_another_after_it():
     specs = [ask("a", ipv4_address="192.168.20.11"), ask("b", ipv4_address="192.168.20.10")]
     after = carried_out(observed, plan(observed, *specs))
     assert held_by(after) == {"a": ["192.168.20.11"], "b": ["192.168.20.10"]}
+
+
+# --- what one gives up and another takes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("net", [NET, MAC, DUAL, L3])
+@pytest.mark.parametrize("new", [False, True], ids=["exchanged", "taken by a new one"])
+def test_an_address_can_be_had_by_another_in_the_same_run(net, new, order):
+    first = [ask("a", net.name, ipv4_address="192.168.20.10"), ask("b", net.name, ipv4_address="192.168.20.11")]
+    observed = attached(world(net), *first[: 1 if new else 2])
+    specs = [ask("a", net.name, ipv4_address="192.168.20.11"), ask("b", net.name, ipv4_address="192.168.20.10")][
+        ::order
+    ]
+    found = plan(observed, *specs)
+    rows = {
+        (type(step), str(step.row.address))
+        for step in found.before
+        if isinstance(step.row, Allocation) and step.row.family == 4
+    }
+    assert rows >= {(Drop, "192.168.20.10"), (Put, "192.168.20.10"), (Put, "192.168.20.11")}
+    after = carried_out(observed, found)
+    assert "192.168.20.11" in held_by(after)["a"] and "192.168.20.10" in held_by(after)["b"]
+    _check_world(after, net)
+    assert plan(after, *specs) == Plan()
+
+
+def test_where_nobody_takes_it_nothing_steps_aside():
+    observed = attached(world(), ask("a"), ask("b"))
+    found = plan(observed, ask("a", ipv4_address="192.168.20.10"), ask("b", ifname="lan0", default_route=False))
+    assert not steps(found, StepAside)
+
+
+def test_an_address_goes_with_its_cooldown_and_not_to_another():
+    net = network("vlan20", "192.168.20.0/24", cooldown=60)
+    observed = attached(world(net), ask("a", ipv4_address="192.168.20.10"))
+    text = refusal(
+        observed, ask("a", ipv4_address="192.168.20.11"), ask("b", ipv4_address="192.168.20.10"), verb="repair"
+    )
+    assert "it is cooling" in text
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_mac_addresses_can_be_exchanged(order):
+    def both(one: int, two: int) -> list[EndpointSpec]:
+        return [
+            ask("a", "mac", mac_address=f"02:00:00:00:00:0{one}"),
+            ask("b", "mac", mac_address=f"02:00:00:00:00:0{two}"),
+        ][::order]
+
+    observed = attached(world(MAC), *both(1, 2))
+    after = carried_out(observed, plan(observed, *both(2, 1)))
+    assert [the_link(after, name, "mac").mac[-1] for name in ("a", "b")] == ["2", "1"]
+    assert plan(after, *both(2, 1)) == Plan()
+    after = carried_out(observed, plan(observed, *both(3, 1)))
+    assert [the_link(after, name, "mac").mac[-1] for name in ("a", "b")] == ["3", "1"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_names_of_links_can_be_exchanged(order):
+    def both(one: str, two: str) -> list[EndpointSpec]:
+        return [ask("a", target=netns("x"), ifname=one), ask("b", target=netns("x"), ifname=two)][::order]
+
+    observed = attached(world(), *both("eth0", "eth1"))
+    for names in (("eth1", "eth0"), ("eth1", "eth2"), ("eth5", "eth0")):
+        after = carried_out(observed, plan(observed, *both(*names)))
+        assert [the_link(after, name, target=netns("x")).name for name in ("a", "b")] == list(names)
+        _check_world(after, NET)
+        assert plan(after, *both(*names)) == Plan()
+
+
+def test_a_name_that_is_asked_for_is_not_given_to_another_before():
+    specs = [ask("a", target=netns("x")), ask("b", target=netns("x"), ifname="eth0")]
+    after = attached(world(), *specs)
+    assert [the_link(after, name, target=netns("x")).name for name in ("a", "b")] == ["eth1", "eth0"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("net", [NET, DUAL, L3])
+def test_the_default_route_can_be_handed_on_whatever_the_order(net, order):
+    def both(one: bool) -> list[EndpointSpec]:
+        return [
+            ask("a", net.name, netns("x"), default_route=one),
+            ask("b", net.name, netns("x"), default_route=not one),
+        ][::order]
+
+    observed = attached(world(net), *both(True))
+    after = carried_out(observed, plan(observed, *both(False)))
+    carried = {row.name: bool(row.default_route) for row in after.endpoints.values()}
+    assert carried == {"a": False, "b": True}
+    _check_world(after, net)
+    assert plan(after, *both(False)) == Plan()
+
+
+def test_a_default_route_that_is_asked_for_is_not_given_to_another_before():
+    specs = [ask("a", target=netns("x")), ask("b", target=netns("x"), default_route=True)]
+    after = attached(world(), *specs)
+    assert {row.name: row.default_route for row in after.endpoints.values()} == {"a": (), "b": (4,)}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_one_leaves_that_moves_another_has(order):
+    here, there = netns("x"), netns("y")
+    observed = attached(world(), ask("a", target=here, ifname="eth0"))
+    specs = [ask("a", target=there), ask("b", target=here, ifname="eth0", default_route=True)][::order]
+    after = carried_out(observed, plan(observed, *specs))
+    _check_world(after, NET)
+    assert plan(after, *specs) == Plan()
+
+
+def test_two_places_can_be_exchanged():
+    observed = attached(world(), ask("a", target=netns("x")), ask("b", target=netns("y")))
+    specs = [ask("a", target=netns("y")), ask("b", target=netns("x"))]
+    after = carried_out(observed, plan(observed, *specs))
+    assert held_by(after) == {"a": ["192.168.20.2"], "b": ["192.168.20.3"]}
+    _check_world(after, NET)
+    assert plan(after, *specs) == Plan()
+
+
+@pytest.mark.parametrize("net", [NET, MAC])
+def test_what_a_broken_exchange_left_is_finished(net):
+    """The store knows already whose the addresses are, and the kernel does not."""
+    observed = attached(
+        world(net), ask("a", net.name, ipv4_address="192.168.20.10"), ask("b", net.name, ipv4_address="192.168.20.11")
+    )
+    specs = [ask("a", net.name, ipv4_address="192.168.20.11"), ask("b", net.name, ipv4_address="192.168.20.10")]
+    begun = carried_out(observed, replace(plan(observed, *specs), kernel=(), after=()))
+    after = carried_out(begun, plan(begun, *specs))
+    _check_world(after, net)
+    assert plan(after, *specs) == Plan()
+
+
+def test_an_address_of_another_endpoint_does_not_stay_on_a_link_and_any_other_does():
+    observed = attached(world(MAC), ask("web1", "mac"), ask("b", "mac"))
+
+    def change(place: Space, own: Link) -> Space:
+        more = address(own.index, "192.168.20.3/24"), address(own.index, "192.168.20.99/24")
+        return replace(place, addresses=(*place.addresses, *more))
+
+    [step] = steps(plan(altered(observed, change, "mac"), ask("web1", "mac")), SetUp)
+    assert step.addresses_off == ((ip_address("192.168.20.3"), 24),)
+
+
+def test_a_name_that_is_an_alias_of_another_is_refused_as_the_alias_would_be():
+    observed = attached(world(), ask("web", aliases=("www",)))
+    assert "name 'www' is an alias of endpoint 'web' of network 'vlan20'" in refusal(observed, ask("www"))
+    after = carried_out(observed, plan(observed, ask("www"), ask("web", aliases=())))
+    assert plan(after, ask("www"), ask("web", aliases=())) == Plan()
+    plan(observed, ask("www"), gone("web"))
+    plan(world(NET, MAC, endpoints=observed.endpoints.values()), ask("www", "mac"))
 
 
 def test_after_a_broken_change_of_address_one_is_left():
@@ -1148,6 +1299,7 @@ def test_a_thousand_endpoints_get_a_thousand_addresses_in_order():
                 st.sampled_from([None, None, "192.168.20.2", "192.168.20.3", "192.168.20.9"]),
                 st.sampled_from([None, None, "eth0", "eth1"]),
                 st.sampled_from([None, None, True, False]),
+                st.sampled_from([None, None, "02:00:00:00:00:01", "02:00:00:00:00:02"]),
             ),
             max_size=3,
             unique_by=lambda item: item[0],
@@ -1160,16 +1312,21 @@ def test_any_run_is_refused_or_leaves_nothing_for_the_next(runs, net):
     observed = world(net)
     for run in runs:
         specs = []
-        for name, state, place, text, ifname, default_route in run:
+        for name, state, place, text, ifname, default_route, mac in run:
             if state == "absent":
                 specs.append(gone(name, net.name))
                 continue
-            texts = {} if text is None else {"ipv4_address": text}
+            texts: dict[str, Any] = {} if text is None else {"ipv4_address": text}
+            if net is MAC:
+                texts["mac_address"] = mac
             specs.append(ask(name, net.name, netns(place), ifname=ifname, default_route=default_route, **texts))
         try:
             found = plan(observed, *specs)
         except Refused:
+            with pytest.raises(Refused):
+                plan(observed, *reversed(specs))
             continue
+        plan(observed, *reversed(specs))
         observed = carried_out(observed, found)
         assert plan(observed, *specs) == Plan()
         _check_world(observed, net)
