@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ HOSTS = {
 
 def play(folder: Path, task: dict[str, Any], *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     (folder / "elsewhere").mkdir(exist_ok=True)
-    (folder / "hosts.json").write_text(json.dumps(HOSTS))
+    if not (folder / "hosts.json").exists():
+        (folder / "hosts.json").write_text(json.dumps(HOSTS))
     tasks = [{"ansible.builtin.include_role": task, "vars": variables}]
     text = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
     (folder / "play.yml").write_text(json.dumps(text))
@@ -76,6 +78,21 @@ def test_check_mode_shows_the_table_and_writes_nothing(tmp_path):
     assert list(tmp_path.glob("*.html")) == []
 
 
+def test_the_page_is_written_without_become_where_the_inventory_has_it_for_all_hosts(tmp_path, monkeypatch):
+    sudo, log = tmp_path / "sudo", tmp_path / "log"
+    sudo.write_text(f'#!/bin/sh\necho "$*" >>{log}\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec "$@"\n')
+    sudo.chmod(0o755)
+    hosts = json.loads(json.dumps(HOSTS))
+    hosts["all"]["vars"] |= {"ansible_become": True, "ansible_become_exe": str(sudo)}
+    (tmp_path / "hosts.json").write_text(json.dumps(hosts))
+    monkeypatch.setenv("ANSIBLE_BECOME_ALLOW_SAME_USER", "true")
+    done = report(tmp_path, vlan_map_report=f"{tmp_path}/{{{{ inventory_hostname }}}}.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "one.html").exists()
+    assert log.read_text().count("AnsiballZ_vlan_ipam_info") == 2
+    assert not {"AnsiballZ_stat", "AnsiballZ_copy", "AnsiballZ_file"} & set(re.findall(r"\w+", log.read_text()))
+
+
 @pytest.mark.parametrize("verify", [True, False])
 def test_the_trunk_check_is_shown_if_it_ran_now(tmp_path, verify):
     """The fact of an earlier run in the same play is not taken for it."""
@@ -103,12 +120,27 @@ def test_one_file_for_two_hosts_is_refused_at_once(tmp_path):
     assert done.stdout.count("changed=0 ") == 2
 
 
+def computed(given: dict[str, Any], *asked: Any) -> list[Any]:
+    """What the role makes of its variables."""
+    role = REPOSITORY / "roles" / "vlan_map"
+    files = [f"@{role}/{part}/main.yml" for part in ("defaults", "vars")]
+    more = [word for text in (*files, json.dumps(given)) for word in ("-e", text)]
+    words = ["-i", "localhost,", "localhost", "-m", "debug", "-a", json.dumps({"msg": asked})]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible"), *words, *more],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.partition("=>")[2])["msg"]
+
+
 def test_force_of_one_item_goes_to_that_item_alone():
     """What the role gives the modules: ``force`` beside a list would be for all of it."""
-    role = REPOSITORY / "roles" / "vlan_map"
-    networks, endpoints = (
-        list(task.values())[1] for task in yaml.safe_load((role / "tasks/present.yml").read_text())[:2]
-    )
+    tasks = yaml.safe_load((REPOSITORY / "roles/vlan_map/tasks/present.yml").read_text())
+    networks, endpoints = (list(task.values())[1] for task in tasks[:2])
     given = {
         "vlan_map_trunk": "eth0",
         "vlan_map_vlans": [{"vlan": vlan, "subnet": f"10.{vlan}.0.0/24"} for vlan in (10, 20)],
@@ -116,17 +148,45 @@ def test_force_of_one_item_goes_to_that_item_alone():
         "__vlan_map_to_come": [],
     }
     given["vlan_map_vlans"][1]["force"] = given["vlan_map_endpoints"][1]["force"] = True
-    files = [f"@{role}/{part}/main.yml" for part in ("defaults", "vars")]
-    more = [word for text in (*files, json.dumps(given)) for word in ("-e", text)]
-    asked = json.dumps({"msg": [networks["networks"], networks["force"], endpoints["endpoints"]]})
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible"), "-i", "localhost,", "localhost", "-m", "debug", "-a", asked, *more],
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    of_networks, of_all, of_endpoints = json.loads(done.stdout.partition("=>")[2])["msg"]
+    of_networks, of_all, of_endpoints = computed(given, networks["networks"], networks["force"], endpoints["endpoints"])
     assert ([item["force"] for item in of_networks], of_all) == ([False, True], False)
     assert [item.get("force") for item in of_endpoints] == [None, True] and "force" not in endpoints
+
+
+SEEN = {"linux": True, "root": True, "trunk": True, "usable_python": sys.executable, "python_is_old": False}
+
+
+@pytest.mark.parametrize("nothing", [None, "{{ nowhere | default(omit) }}"])
+def test_what_is_null_or_omitted_is_not_said(nothing: str | None):
+    """As an inventory has it whose templates have nothing to fill in. A parent that is null would be an isolated network."""
+    empty = ("name", "driver", "parent", "gateway", "mtu", "ipam_config", "internal", "labels")
+    given = {
+        "vlan_map_trunk": "eth0",
+        "vlan_map_driver": "macvlan",
+        "vlan_map_vlans": [{"vlan": 10, "subnet": "10.1.0.0/24", **dict.fromkeys(empty, nothing)}],
+        "vlan_map_endpoints": [{"name": "a", "vlan": 10, "netns": "a", "network": nothing, "ipv4_address": nothing}],
+        "vlan_map_report": "",
+        "__vlan_map_seen": SEEN,
+    }
+    networks, endpoints, problems = computed(
+        given, "{{ __vlan_map_networks }}", "{{ __vlan_map_endpoints }}", "{{ __vlan_map_problems }}"
+    )
+    subnet = {"subnet": "10.1.0.0/24"}
+    assert networks == [{"name": "vlan10", "driver": "macvlan", "parent": "eth0.10", "ipam_config": [subnet]}]
+    assert endpoints == [{"network": "vlan10", "name": "a", "netns": "a"}]
+    assert problems == []
+
+
+def test_a_vlan_that_is_not_internal_needs_a_trunk():
+    vlans = [
+        {"vlan": vlan, "subnet": f"10.{vlan}.0.0/24", "internal": internal} for vlan, internal in ((1, True), (2, "no"))
+    ]
+    given = {"vlan_map_vlans": vlans, "vlan_map_endpoints": [], "__vlan_map_seen": SEEN}
+    ((problem,),) = computed(given, "{{ __vlan_map_problems }}")
+    assert problem.startswith("No trunk is given.") and "VLANs 2 a parent" in problem
+
+
+def test_a_python_that_is_too_old_is_named():
+    seen = {**SEEN, "usable_python": "", "python": "/usr/bin/python3.8", "python_is_old": True}
+    ((problem,),) = computed({"vlan_map_vlans": [], "__vlan_map_seen": seen}, "{{ __vlan_map_problems }}")
+    assert problem.startswith("/usr/bin/python3.8 on localhost is older than Python 3.9")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -57,3 +58,21 @@ def test_each_file_is_compiled_once(archive: Path, module: str) -> None:
     # These two come before it can be otherwise.
     assert {name for name, times in ours.items() if times > 1} <= {"run", "importing", "__init__"}
     assert files == {name: f"{archive}/{name.replace('.', '/')}.py" for name in files}
+
+
+def test_a_python_that_is_too_old_is_told_so_before_anything_is_imported_that_it_cannot_have(archive: Path) -> None:
+    code = (
+        "import sys; sys.version_info = (3, 8, 18, 'final', 0); sys.path.insert(0, sys.argv[1])\n"
+        f"import {WITHIN.replace('/', '.')}.module_utils.run"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(archive)], capture_output=True, text=True, check=False)
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["failed"], done.stderr) == (1, True, "")
+    assert f"{sys.executable} is Python 3.8, and the modules of netops.underlay need 3.9 or newer" in said["msg"]
+
+
+@pytest.mark.parametrize(
+    "file", [*(f"modules/{name}.py" for name in MODULES), "module_utils/run.py", "module_utils/importing.py"]
+)
+def test_such_a_python_can_read_what_comes_before(file: str) -> None:
+    ast.parse((PLUGINS / file).read_text(encoding="utf-8"), feature_version=(3, 8))

@@ -14,9 +14,10 @@ import sys
 
 # The oldest pyroute2 is that of module_utils/netlink.py. Its own __version__ is "unknown" in Debian's package 0.7.2-2.
 LIBRARIES = """
-import importlib.metadata, re, netaddr, pyroute2
+import importlib.metadata, re, sys, netaddr, pyroute2
 version = importlib.metadata.version("pyroute2")
-raise SystemExit([int(number) for number in re.findall(r"\\d+", version)[:3]] < [0, 7, 2])
+old = [int(number) for number in re.findall(r"\\d+", version)[:3]] < [0, 7, 2]
+raise SystemExit(old or sys.version_info < (3, 9))
 """
 
 
@@ -32,6 +33,7 @@ def main(trunk, venv, boot_file, *modules):
         "trunk": not trunk or os.path.exists(f"/sys/class/net/{trunk}"),
         "links": sorted(name for name in folder("/sys/class/net") if name != "lo")[:20],
         "python": sys.executable,
+        "python_is_old": sys.version_info < (3, 9),
         "usable_python": next(pythons, ""),
         # The distribution's packages are for its own Python only, not for another one beside it.
         "system_python": sys.prefix == sys.base_prefix
