@@ -190,3 +190,11 @@ def test_a_python_that_is_too_old_is_named():
     seen = {**SEEN, "usable_python": "", "python": "/usr/bin/python3.8", "python_is_old": True}
     ((problem,),) = computed({"vlan_map_vlans": [], "__vlan_map_seen": seen}, "{{ __vlan_map_problems }}")
     assert problem.startswith("/usr/bin/python3.8 on localhost is older than Python 3.9")
+
+
+def test_libraries_are_there_for_whoever_has_a_wrong_map_too(tmp_path):
+    """The playbook ``status`` begins with them."""
+    task = {"name": "netops.underlay.vlan_map", "tasks_from": "requirements"}
+    done = play(tmp_path, task, vlan_map_vlans=[{"subnet": "10.0.0.0/24"}], vlan_map_hosts=["three"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("changed=0 ") == 2
