@@ -253,7 +253,10 @@ def test_the_role_puts_the_files_there_and_takes_them_away(tmp_path: Path) -> No
     name = {"name": "netops.underlay.vlan_map", "tasks_from": "managers"}
 
     def told(state: str) -> dict[str, object]:
-        return {"ansible.builtin.include_role": name, "vars": {"vlan_map_trunk": "eth0", "vlan_map_state": state}}
+        return {
+            "ansible.builtin.include_role": name,
+            "vars": {"vlan_map_trunk": "eth0", "vlan_map_state": state, "__vlan_map_seen": {"networkd": True}},
+        }
 
     look = {"ansible.builtin.command": f"cp {RULES} {NETWORK} {tmp_path}", "changed_when": False}
     tasks = [told("present"), told("present"), look, told("absent"), told("absent")]

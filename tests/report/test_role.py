@@ -198,3 +198,9 @@ def test_libraries_are_there_for_whoever_has_a_wrong_map_too(tmp_path):
     done = play(tmp_path, task, vlan_map_vlans=[{"subnet": "10.0.0.0/24"}], vlan_map_hosts=["three"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("changed=0 ") == 2
+
+
+@pytest.mark.parametrize(("there", "files"), [(True, 2), (False, 1)])
+def test_networkd_is_told_where_it_has_its_folder(there: bool, files: int):
+    (told,) = computed({"__vlan_map_seen": {"networkd": there}}, "{{ __vlan_map_for_managers }}")
+    assert len(told) == files and "netops-underlay.rules" in told

@@ -45,6 +45,7 @@ def main(trunk, venv, boot_file, *modules):
         # What manages links by itself, if it is here; it learns by way of udev what to leave alone.
         "network_managers": os.path.isdir("/etc/udev")
         and any(map(os.path.isdir, ("/etc/NetworkManager", "/etc/systemd/network"))),
+        "networkd": os.path.isdir("/etc/systemd/network"),
         "modules_missing": sorted(set(modules) - loaded - builtin),
         # systemd's; where it is missing nobody reads what lies there.
         "boot_folder": os.path.isdir(os.path.dirname(boot_file)),
