@@ -22,7 +22,7 @@ if sys.version_info < _OLDEST:  # there is no module yet that could say it
         f"{sys.executable} is Python {sys.version_info[0]}.{sys.version_info[1]}, and the modules of netops.underlay need 3.9 or newer; "
         "install one, and set ansible_python_interpreter to its path"
     )
-    sys.stdout.write(json.dumps({"failed": True, "msg": _words}) + "\n")
+    sys.stdout.writelines([json.dumps({"failed": True, "msg": _words}), "\n"])
     sys.exit(1)
 
 
