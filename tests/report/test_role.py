@@ -186,6 +186,21 @@ def test_a_vlan_that_is_not_internal_needs_a_trunk():
     assert problem.startswith("No trunk is given.") and "VLANs 2 a parent" in problem
 
 
+@pytest.mark.parametrize("purge", [True, False])
+def test_purge_removes_no_network_that_an_endpoint_of_the_map_needs(purge: bool):
+    given = {
+        "vlan_map_trunk": "eth0",
+        "vlan_map_purge": purge,
+        "vlan_map_vlans": [{"vlan": 10, "subnet": "10.1.0.0/24"}, {"vlan": 20, "name": "db", "subnet": "10.2.0.0/24"}],
+        "vlan_map_endpoints": [
+            {"name": name, "network": name, "netns": name} for name in ("none", "db", "vlan10", "by-hand")
+        ],
+        "__vlan_map_seen": SEEN,
+    }
+    (problems,) = computed(given, "{{ __vlan_map_problems }}")
+    assert [problem[:47] for problem in problems] == ["vlan_map_endpoints names network by-hand, which"] * purge
+
+
 def test_a_python_that_is_too_old_is_named():
     seen = {**SEEN, "usable_python": "", "python": "/usr/bin/python3.8", "python_is_old": True}
     ((problem,),) = computed({"vlan_map_vlans": [], "__vlan_map_seen": seen}, "{{ __vlan_map_problems }}")
