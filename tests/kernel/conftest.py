@@ -274,8 +274,10 @@ def sweep(*kept: str, then: str = "") -> None:
     gone = [f"netns del {name}\n" for name in names.difference(kept)]
     gone += [f"link del {name}\n" for name in links.difference(kept)]
     shutil.rmtree("/etc/netns", ignore_errors=True)
-    if gone or then:  # a link may go with another; -force goes on then
-        _run(("ip", "-force", "-batch", "-"), "".join(gone) + then)
+    # Routes to nowhere are on no link, and would stay.
+    gone += [f"route flush table all type {kind}\n" for kind in ("blackhole", "unreachable", "prohibit", "throw")]
+    # A link may go with another; -force goes on then.
+    _run(("ip", "-force", "-batch", "-"), "".join(gone) + then)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from .conftest import Host, command, inside, sweep, writes_counted
@@ -280,6 +281,21 @@ class Hidden:
 
 
 # --- places, processes, frames ---
+
+
+@contextmanager
+def nameserver(address: str) -> Iterator[None]:
+    """The host asks this name server meanwhile."""
+    path = Path("/etc/resolv.conf")
+    before = path.read_bytes() if path.exists() else None
+    path.write_text(f"# a comment\nnameserver {address}\noptions edns0\n")
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
 
 
 @contextmanager

@@ -228,13 +228,12 @@ def test_the_default_pools_of_the_host(host):
     command("ip", "link", "set", "eth0", "up")
     command("ip", "route", "add", "10.200.0.0/24", "dev", "eth0")
     command("ip", "route", "add", "10.200.1.0/25", "dev", "eth0", "table", "100")
-    with open("/etc/resolv.conf", "w", encoding="ascii") as file:
-        file.write("nameserver 10.200.2.53\n")
     predicted = host.run("vlan_network", check=True, default_address_pools=pools)
     assert host.run("vlan_network", default_address_pools=pools)["actions"] == predicted["actions"] != []
     assert not host.run("vlan_network", default_address_pools=pools)["changed"]
     asked = [{"name": name, "parent": "eth0.20", "enable_ipv6": True} for name in ("one", "two")]
-    made = host.run("vlan_network", networks=asked)["networks"]
+    with looks.nameserver("10.200.2.53"):
+        made = host.run("vlan_network", networks=asked)["networks"]
     assert [[config["subnet"] for config in item["ipam_config"]] for item in made] == [
         ["10.200.3.0/24", "fd00:db8::/64"],
         ["10.200.4.0/24", "fd00:db8:0:1::/64"],

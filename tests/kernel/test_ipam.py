@@ -822,20 +822,6 @@ def test_a_change_of_cooldown_counts_from_then_on(host: Host, clock: Clock) -> N
 POOLS = [{"base": "10.200.0.0/16", "size": 24}, {"base": "fd00:99::/48", "size": 64}]
 
 
-@contextmanager
-def nameserver(address: str) -> Iterator[None]:
-    path = Path("/etc/resolv.conf")
-    before = path.read_bytes() if path.exists() else None
-    path.write_text(f"# a comment\nnameserver {address}\noptions edns0\n")
-    try:
-        yield
-    finally:
-        if before is None:
-            path.unlink()
-        else:
-            path.write_bytes(before)
-
-
 def test_default_pools(host: Host) -> None:
     result = looks.done(host, NETWORK, default_address_pools=POOLS)
     assert looks.words_of(result) == ["change setting default_address_pools"]
@@ -847,7 +833,7 @@ def test_default_pools(host: Host) -> None:
     command("ip", "route", "add", "blackhole", "10.200.4.0/24", "table", "200")
     command("ip", "-6", "route", "add", "fd00:99:0:0:8000::/65", "dev", "eth0", "table", "100")
     host.network("other", parent="eth0.10", ipam_config=[{"subnet": "10.200.5.0/25"}, {"subnet": "fd00:99:0:1::/64"}])
-    with nameserver("10.200.0.53"):
+    with looks.nameserver("10.200.0.53"):
         result = looks.done(host, NETWORK, name="iso", enable_ipv6=True)
     [made] = result["networks"]
     assert [entry["subnet"] for entry in made["ipam_config"]] == ["10.200.6.0/24", "fd00:99:0:2::/64"]
