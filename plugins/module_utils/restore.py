@@ -9,6 +9,7 @@ Goes the same road as the modules, from the rows of the store instead of paramet
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import socket
@@ -43,7 +44,6 @@ from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan,
 from ansible_collections.netops.underlay.plugins.module_utils.store import Store
 
 DEFAULT_STATE_DIR = "/var/lib/netops-underlay"
-_LOCK_TIMEOUT_S = 60.0
 # When the links have been quiet for so long it is looked what their changes mean; at the latest after the second.
 _QUIET_S, _LONGEST_BURST_S = 0.3, 10.0
 _CALM, _LONGEST_QUIET_S = 10, 10.0  # so often within a minute it is still calm
@@ -120,10 +120,11 @@ def _base(seen: Observed, parent: str) -> str:
 
 
 def _alone(state_dir: str, say: Say) -> AbstractContextManager[Store]:
-    """The store for changing things; another run that has it is waited for."""
+    """The store for changing things; another run that has it is waited for, however long it takes: what the service gave up
+    would be put back by nobody."""
     return store.writing(
         state_dir,
-        _LOCK_TIMEOUT_S,
+        math.inf,
         waiting=lambda holder: say(f"waiting for {holder}, which is at work on the networks of this host"),
     )
 
@@ -341,14 +342,16 @@ def main(arguments: Iterable[str]) -> int:
     except UnderlayError as error:
         say(str(error))
         return _EX_CONFIG
-    if options.what == "watch":
-        watch(options.state_dir, say, ready)
     failed: list[str] = []
 
     def note(text: str) -> None:
         failed.append(text)
         say(text)
 
-    with _told(note):
-        put_back(options.state_dir, say)
-    return 1 if failed else 0
+    with suppress(KeyboardInterrupt):
+        if options.what == "watch":
+            watch(options.state_dir, say, ready)
+        with _told(note):
+            put_back(options.state_dir, say)
+        return 1 if failed else 0
+    return 128 + signal.SIGINT

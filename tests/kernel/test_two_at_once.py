@@ -23,7 +23,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netops.underlay.plugins.module_utils import restore, run_networks, store
 
 from . import looks
-from .conftest import Failed, Host, ip
+from .conftest import Failed, Host, command, ip
 
 NETWORK, ENDPOINT, IPAM = "vlan_network", "vlan_endpoint", "vlan_ipam"
 AT_ONCE = 8
@@ -331,6 +331,23 @@ def test_a_run_that_cannot_wait_any_longer_names_the_holder(host: Host, monkeypa
         # What only looks does not wait.
         assert host.run("vlan_network_info")["networks"] == []
     assert "eth0.20" in {link["ifname"] for link in ip("link")}
+
+
+def test_the_service_waits_for_a_run_however_long_that_takes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.network("front", parent="eth0.30")
+    command("ip", "link", "del", "eth0.30")
+    real, later, said = time.monotonic, [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: real() + later[0])
+    with a_run_that_stays(host) as (holder, release):
+
+        def say(text: str) -> None:
+            said.append(text)
+            if text.startswith(f"waiting for process {holder}"):
+                later[0] = 86400.0
+                release()
+
+        restore.put_back(str(host.state_dir), say)
+    assert said[0].startswith("waiting for") and "eth0.30" in {link["ifname"] for link in ip("link")}
 
 
 def test_a_run_that_waits_says_for_whom(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,3 +167,12 @@ def test_without_its_libraries_it_says_so_and_is_not_started_again(monkeypatch, 
     monkeypatch.setattr(restore.signal, "signal", lambda *_: None)
     assert restore.main(["watch"]) == 78
     assert capsys.readouterr().err == "pyroute2 is missing\n"
+
+
+def test_ctrl_c_ends_the_command_without_a_traceback(monkeypatch):
+    def interrupted(*_given: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restore, "put_back", interrupted)
+    monkeypatch.setattr(restore.signal, "signal", lambda *_given: None)
+    assert restore.main(["restore"]) == 130
