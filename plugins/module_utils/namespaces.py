@@ -37,12 +37,19 @@ _THIS_THREAD = "/proc/thread-self/ns/net"
 _NEVER_A_NAMESPACE = ("socket:", "pipe:", "anon_inode:", "/dev/")
 _SYSCTL = re.compile(r"net(/[^/\0]+)+")
 
+# Errors of a system that has run short; what was asked for may well be there.
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 _MAKER_ENDED = "the process that makes them has ended; run the task again"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MissingNamespace(UnderlayError, FileNotFoundError):
+class NoNamespace(UnderlayError):
+    """What is at the path is no network namespace that could be had."""
+
+
+class MissingNamespace(NoNamespace, FileNotFoundError):
     """There is nothing at the path where a network namespace was expected."""
 
 
@@ -85,7 +92,10 @@ def name_process(name: bytes) -> None:
 
 def current_namespace() -> int:
     """A descriptor of the network namespace that this thread is in; the caller closes it."""
-    return os.open(_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.open(_THIS_THREAD, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnderlayError(f"this process's network namespace cannot be opened: {error.strerror}") from error
 
 
 @contextmanager
@@ -133,8 +143,8 @@ def _die(text: str) -> NoReturn:
 def open_namespace(path: str) -> int:
     """A descriptor of the network namespace at ``path``; the caller closes it.
 
-    Raises MissingNamespace where there is nothing, UnderlayError where it is something else or may not be
-    opened.
+    Raises MissingNamespace where there is nothing, NoNamespace where it is something else or may not be opened,
+    UnderlayError where the system is too short of something to tell.
     """
     try:
         # O_NONBLOCK for the case that it is a pipe, whose opening would wait for a writer.
@@ -142,11 +152,20 @@ def open_namespace(path: str) -> int:
     except (FileNotFoundError, ProcessLookupError):
         raise MissingNamespace(f"there is no network namespace at {path}") from None
     except OSError as error:
-        raise UnderlayError(f"the network namespace {path} cannot be opened: {error.strerror}") from error
+        kind = UnderlayError if error.errno in _SHORT else NoNamespace
+        raise kind(f"the network namespace {path} cannot be opened: {error.strerror}") from error
     if not _is_network_namespace(fd):
         os.close(fd)
-        raise UnderlayError(f"{path} is no network namespace")
+        raise NoNamespace(f"{path} is no network namespace")
     return fd
+
+
+def open_if_there(path: str) -> int | None:
+    """The same for one that was found a moment ago; None where it has gone since."""
+    try:
+        return open_namespace(path)
+    except NoNamespace:
+        return None
 
 
 def _is_network_namespace(fd: int) -> bool:
@@ -225,12 +244,15 @@ def create_ahead(names: Sequence[str], home: int) -> Iterator[UnderlayError | No
     By a process of its own: the kernel needs the caller's locks for little of it, while a thread would have to wait for
     Python's. It makes no more when nobody waits for its answers any more, so it ends with the caller, however that ends.
     """
-    reader, writer = os.pipe()
     try:
-        child = os.fork()
-    except OSError:  # there can be no more processes
-        os.close(reader)
-        os.close(writer)
+        reader, writer = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(writer)
+            raise
+    except OSError:  # there can be no more processes or descriptors
         yield from (answer_of_creation(name, home, prepared=True) for name in names)
         return
     if child == 0:
@@ -403,21 +425,26 @@ def occupied_namespaces() -> frozenset[int]:
 
 
 def _named() -> Iterator[tuple[str, str, tuple[int, int]]]:
-    try:
-        names = sorted(os.listdir(NETNS_DIR))
-    except FileNotFoundError:
-        return
-    for name in names:
+    for name in sorted(_listed(NETNS_DIR)):
         path = os.path.join(NETNS_DIR, name)
-        with suppress(UnderlayError):  # an empty file that a kill left, or gone meanwhile
-            fd = open_namespace(path)
+        fd = open_if_there(path)
+        if fd is not None:  # an empty file that a kill left is none
             identity = namespace_id(fd)
             os.close(fd)
             yield name, path, identity
 
 
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnderlayError(f"{folder} cannot be read: {error.strerror}") from error
+
+
 def _processes() -> Iterator[tuple[int, tuple[int, int]]]:
-    for entry in os.listdir("/proc"):
+    for entry in _listed("/proc"):
         if entry.isdigit():
             with suppress(OSError):  # ended meanwhile, or a zombie, which is in no namespace
                 status = os.stat(f"/proc/{entry}/ns/net")
@@ -470,15 +497,20 @@ def procfs() -> Iterator[int]:
 def _fresh_procfs() -> int:
     try:
         system = _system_call(_FSOPEN, b"proc", _FSOPEN_CLOEXEC)
+        try:
+            _system_call(_FSCONFIG, system, _FSCONFIG_CMD_CREATE, None, None, 0)
+            return _system_call(_FSMOUNT, system, _FSMOUNT_CLOEXEC, 0)
+        finally:
+            os.close(system)
     except OSError:
-        return os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return _hosts_procfs()
+
+
+def _hosts_procfs() -> int:
     try:
-        _system_call(_FSCONFIG, system, _FSCONFIG_CMD_CREATE, None, None, 0)
-        return _system_call(_FSMOUNT, system, _FSMOUNT_CLOEXEC, 0)
-    except OSError:
         return os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    finally:
-        os.close(system)
+    except OSError as error:
+        raise UnderlayError(f"/proc cannot be opened: {error.strerror}") from error
 
 
 @lru_cache(maxsize=64)

@@ -27,6 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec, module_from_spec
+from threading import Lock
 from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from ansible_collections.netops.underlay.plugins.module_utils import namespaces
@@ -49,6 +50,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     NETNS_DIR,
     MissingNamespace,
     Namespace,
+    NoNamespace,
     at_home,
     boot_id,
     current_namespace,
@@ -58,6 +60,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.namespaces import 
     namespace_id,
     obstacle,
     occupied_namespaces,
+    open_if_there,
     open_namespace,
     process_start_time,
     procfs,
@@ -1022,7 +1025,27 @@ def side_by_side(count: int) -> Iterator[Callable[[Channel, Sequence[Request]], 
     from concurrent.futures import ThreadPoolExecutor  # slow to import, and seldom needed
 
     with ThreadPoolExecutor(min(count, _SIDE_BY_SIDE)) as threads:
-        yield lambda channel, requests: threads.submit(channel.send, requests).result
+
+        def send(channel: Channel, requests: Sequence[Request]) -> Answers:
+            answers = _sent_once(channel, requests, Lock())
+            with suppress(RuntimeError):  # there can be no more threads: whoever waits for the answers sends it
+                threads.submit(answers)
+            return answers
+
+        yield send
+
+
+def _sent_once(channel: Channel, requests: Sequence[Request], lock: Lock) -> Answers:
+    """Sends by whoever calls it first; all others wait for the answers."""
+    found: list[list[NetlinkError | None]] = []
+
+    def answers() -> list[NetlinkError | None]:
+        with lock:
+            if not found:
+                found.append(channel.send(requests))
+        return found[0]
+
+    return answers
 
 
 def _at_once(channel: Channel, requests: Sequence[Request]) -> Answers:

@@ -332,10 +332,9 @@ def for_audit(store: Store) -> Observed:
     spaces: dict[Target, Space | None] = {}
     alive = set()
     for identity, namespace in {**netlink.every_namespace(), **netlink.hidden_namespaces()}.items():
-        try:
-            descriptor = netlink.open_namespace(namespace.path)
-        except UnderlayError:
-            continue  # gone meanwhile
+        descriptor = netlink.open_if_there(namespace.path)
+        if descriptor is None:
+            continue
         try:
             with _looking_at(namespace.words), netlink.Channel(descriptor) as channel:
                 links = tuple(channel.links())
@@ -623,7 +622,7 @@ def _spaces(
             path = path_of(target)
         try:
             descriptor = netlink.open_namespace(path)
-        except UnderlayError as error:
+        except netlink.NoNamespace as error:
             spaces[target] = None
             # A named one that is not there can be made, unless something stands in its place.
             reason = netlink.obstacle(target.value) if target.kind == "netns" else _why_unreachable(target, error)
@@ -700,10 +699,9 @@ def _moved(seen: Observed) -> dict[str, tuple[Target, Link]]:
 
 
 def _links_at(path: str) -> list[Link]:
-    try:
-        descriptor = netlink.open_namespace(path)
-    except UnderlayError:
-        return []  # gone meanwhile, and its links with it
+    descriptor = netlink.open_if_there(path)
+    if descriptor is None:
+        return []  # its links went with it
     try:
         with netlink.Channel(descriptor) as channel:
             return list(channel.links())
@@ -712,10 +710,9 @@ def _links_at(path: str) -> list[Link]:
 
 
 def _cookie_at(path: str) -> int | None:
-    try:
-        descriptor = netlink.open_namespace(path)
-    except UnderlayError:
-        return None  # gone meanwhile
+    descriptor = netlink.open_if_there(path)
+    if descriptor is None:
+        return None
     try:
         with _looking_at(f"the namespace at {path}"):
             return netlink.namespace_cookie(descriptor)
@@ -761,10 +758,9 @@ def _children(seen: Observed) -> dict[int, tuple[Child, ...]]:
             if identity == seen.host.space.identity:
                 _add_children(found, seen.host.space.links, None, _THIS_HOST)
                 continue
-            try:
-                descriptor = netlink.open_namespace(namespace.path)
-            except UnderlayError:
-                continue  # gone meanwhile, and its links with it
+            descriptor = netlink.open_if_there(namespace.path)
+            if descriptor is None:
+                continue  # its links went with it
             try:
                 with _looking_at(namespace.words), netlink.Channel(descriptor) as channel:
                     links = [link for link in channel.links() if link.kind in _ON_A_PARENT]

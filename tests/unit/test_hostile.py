@@ -127,7 +127,7 @@ class Kernel:
     """What observe.py asks of netlink.py, told from the tables above."""
 
     NETNS_DIR = netlink.NETNS_DIR
-    MissingNamespace = netlink.MissingNamespace
+    NoNamespace, MissingNamespace = netlink.NoNamespace, netlink.MissingNamespace
     obstacle = staticmethod(netlink.obstacle)
     host = b.replace(b.host(*HOST_LINKS[1:], addresses=[b.address(2, "192.168.1.250/24")]).space, cookie=1)
     opened: dict[int, Space] = {}  # noqa: RUF012 - by descriptor
@@ -138,6 +138,8 @@ class Kernel:
         descriptor = os.open("/dev/null", os.O_RDONLY)
         self.opened[descriptor] = SPACES.get(path, self.host)
         return descriptor
+
+    open_if_there = open_namespace  # of those that are found all are there
 
     def current_namespace(self) -> int:
         return self.open_namespace("/proc/1/ns/net")
