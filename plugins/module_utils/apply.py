@@ -497,7 +497,7 @@ def _explained(error: netlink.NetlinkError | None, kind: str) -> UnderlayError |
     if error is None:
         return None
     meaning = {
-        errno.EOPNOTSUPP: f"this kernel has no driver '{kind}'; load it: modprobe {kind}",
+        errno.EOPNOTSUPP: f"the link below takes no '{kind}' links, or this kernel has none; name another parent",
         errno.EEXIST: "another link has taken its name or its VLAN meanwhile; run the task again",
         errno.EBUSY: "the parent is used by a bridge, a bond or another driver; use another parent",
     }

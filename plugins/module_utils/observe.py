@@ -97,6 +97,12 @@ class Host:
         return self._subnets.get(self.links[link].index, []) if link in self.links else []
 
     @cached_property
+    def other_names(self) -> dict[str, str]:
+        """What links are called besides their names (``ip link property add``), with these: the kernel gives no other link
+        such a name."""
+        return {other: link.name for link in self.links.values() for other in link.other_names}
+
+    @cached_property
     def _subnets(self) -> dict[int, list[IPNetwork]]:
         """By the index of the link: each network in l3 asks about all links."""
         found: dict[int, list[IPNetwork]] = {}

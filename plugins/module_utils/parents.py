@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Optional
 
-from ansible_collections.netops.underlay.plugins.module_utils.drivers import Driver, by_kind
+from ansible_collections.netops.underlay.plugins.module_utils.drivers import DRIVERS, Driver, by_kind
 from ansible_collections.netops.underlay.plugins.module_utils.errors import similar
 from ansible_collections.netops.underlay.plugins.module_utils.facts import Link, attribute
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
@@ -41,6 +41,7 @@ _PROTOCOL_WORDS = {number: word for word, number in VLAN_PROTOCOLS.items()}
 _PORTS = {"bridge": "bridge", "bond": "bond", "team": "team", "openvswitch": "Open vSwitch bridge"}
 # Kinds that use the same receive handler as one of our drivers'.
 _RELATED = {"macvtap": "macvlan", "ipvtap": "ipvlan"}
+_ETHERNET_MAC = len("02:00:00:00:00:01")
 
 
 def vlan_of(link: Link) -> Vlan:
@@ -83,11 +84,20 @@ def check_usable(host: Host, name: str) -> None:
         raise ValueError(
             f"parent '{name}' is itself {article} {link.kind} link, and the kernel would use its parent instead; name that one"
         )
+    if not _is_ethernet(link):
+        raise ValueError(
+            f"parent '{name}' is no Ethernet link, and the kernel makes no {' or '.join(DRIVERS)} links on it; name another one"
+        )
     if link.port_kind in _PORTS and link.master is not None:
         master = next((other.name for other in host.links.values() if other.index == link.master), "?")
         raise ValueError(
             f"parent '{name}' is a port of the {_PORTS[link.port_kind]} '{master}'; name '{master}' as parent"
         )
+
+
+def _is_ethernet(link: Link) -> bool:
+    """Tunnels have no MAC address, or one of another length (drivers/net/ipvlan/ipvlan_main.c, ``ipvlan_port_create``)."""
+    return len(link.mac) == _ETHERNET_MAC
 
 
 def carriers(host: Host) -> dict[Vlan, str]:
@@ -109,17 +119,24 @@ def to_make(
     :param to_come: the parents that are ours or to be made, by the VLAN that each carries
     :param goes_before: whether a link will be gone by then
     """
+    if name in host.other_names:
+        raise ValueError(f"parent '{name}' is another name of '{host.other_names[name]}'; name that one")
     found = sub_interface(name)
     if found is None:
         raise ValueError(f"parent '{name}' does not exist on this host {_links_here(host, name)}")
     base, vlan_id = found
+    if base in host.other_names:
+        known = host.other_names[base]
+        raise ValueError(
+            f"parent '{name}' cannot be made: '{base}' is another name of '{known}'; name '{known}.{vlan_id}' as parent"
+        )
     if base not in host.links:
         raise ValueError(
             f"parent '{name}' cannot be made: its base link '{base}' does not exist on this host "
             f"{_links_here(host, base, f'.{vlan_id}')}"
         )
     link = host.links[base]
-    if link.loopback or by_kind(link.kind):
+    if link.loopback or by_kind(link.kind) or link.kind == "vrf" or not _is_ethernet(link):
         raise ValueError(f"parent '{name}' cannot be made: '{base}' cannot carry VLANs")
     taken = there.get((link.index, vlan_id, protocol))
     if taken and not goes_before(taken):

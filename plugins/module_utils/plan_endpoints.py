@@ -651,6 +651,8 @@ def _check_parent(work: _Work, network: Network) -> None:
             f"parent '{network.parent}' of network '{network.name}' is not there (any more); "
             "run vlan_network for this network, which makes it again or says what is missing"
         )
+    if parent is not None:
+        parents.check_usable(work.seen.host, parent.name)
     child = parent and parents.foreign_child(work.seen, parent.index, network)
     if child:
         raise ValueError(child)

@@ -560,6 +560,7 @@ def _mend_parent(work: _Work, spec: NetworkSpec, network: Network, made: Parent,
     """A parent of ours that was altered, renamed, or left half made, is put right and keeps what is on it; one that is another
     link by now is made anew."""
     host = work.seen.host
+    parents.check_usable(host, link.name)
     base = host.links.get(made.base) if made.base else None
     if made.base and made.protocol != network.vlan_protocol:
         made = made._replace(protocol=network.vlan_protocol)

@@ -40,7 +40,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     moment,
 )
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Host, Space
-from ansible_collections.netops.underlay.plugins.module_utils.parents import mtu_over, vlan_of
+from ansible_collections.netops.underlay.plugins.module_utils.parents import made_by_us, mtu_over, vlan_of
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def network(item: Network, host: Host, parents: Mapping[str, Parent]) -> dict[st
 def _shown(item: Network, host: Host, parents: Mapping[str, Parent]) -> _Shown:
     made = parents.get(item.parent)
     link = host.links.get(item.parent)
+    if made and link and not made_by_us(link):
+        made = None  # somebody made it anew
     vlan_id, protocol = (made.vlan_id, made.protocol) if made else vlan_of(link)[1:] if link else (None, None)
     return _Shown(item, made is not None, vlan_id, protocol, item.mtu or _parent_mtu(made, link, host))
 

@@ -267,6 +267,9 @@ def listening_places(host: Host, networks: Iterable[Network]) -> dict[str, tuple
 def not_listed(item: Network, host: Host, switch: Neighbour | None) -> list[WireFinding]:
     """The switch names the VLANs of its port, and this one is not among them."""
     link = host.links.get(item.parent)
+    below = base_of(host, link) if link else None
+    while below is not None and vlan_of(below)[1] is not None:  # the switch knows the outermost tag
+        link, below = below, base_of(host, below)
     vlan_id = vlan_of(link)[1] if link else None
     if link is None or switch is None or vlan_id is None or not switch.vlans or vlan_id in switch.vlans:
         return []

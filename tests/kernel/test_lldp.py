@@ -92,9 +92,12 @@ def vlan(host: Host) -> None:
 
 @pytest.mark.usefixtures("vlan")
 def test_a_vlan_that_the_switch_does_not_name(host: Host) -> None:
+    # Of two tags the switch knows the outer one.
+    batch("link add link eth0.10 name inner77 type vlan id 77\nlink set inner77 up\n")
+    host.network("inner", parent="inner77", ipam_config=[{"subnet": "10.77.0.0/24"}])
     with looks.spoken("switch", "port1", [LLDP]):
         networks = host.run("vlan_network_info", verify=True, listen=30)["networks"]
     found = {network["name"]: [finding["words"] for finding in network["findings"]] for network in networks}
     words = "VLAN 20: the switch (tor1 Ethernet1/7) names the VLANs of its port, and VLAN 20 is not among them"
     assert words in found["vlan20"]
-    assert not any("not among them" in text for text in found["vlan10"] + found["net"])
+    assert not any("not among them" in text for text in found["vlan10"] + found["net"] + found["inner"])

@@ -169,6 +169,22 @@ def test_hand_made_links_of_any_name_are_used_and_never_touched(host: Host) -> N
     assert looks.everything(host) == before
 
 
+def test_what_only_the_kernel_would_refuse_is_refused_before_the_first_write(host: Host) -> None:
+    batch("link property add dev eth0 altname enp3s0\n")
+    looks.refused(host, NETWORK, "'enp3s0' is another name of 'eth0'", name="net", parent="enp3s0")
+    looks.refused(host, NETWORK, "name 'eth0.20' as parent", name="net", parent="enp3s0.20")
+    batch("link property del dev eth0 altname enp3s0\n")
+    host.network("net", **NET10)
+    batch("link add br7 type bridge\nlink set eth0.10 master br7\n")
+    words = "parent 'eth0.10' is a port of the bridge 'br7'; name 'br7' as parent"
+    looks.refused(host, ENDPOINT, words, name="a", network="net", netns="a")
+    looks.refused(host, NETWORK, words, name="net", **NET10)
+    looks.refused(host, NETWORK, words, name="two", parent="eth0.10", **subnet("10.77.0.0/24"))
+    looks.refused(host, NETWORK, "its place as a port of 'br7' would be lost", name="net", state="absent")
+    batch("link del br7\n")
+    looks.done(host, NETWORK, name="net", state="absent")
+
+
 def test_a_name_that_promises_another_vlan_is_warned_of(host: Host) -> None:
     batch(
         "link add link eth0 name eth0.50 type vlan id 51\nlink add eth0.60 type dummy\n"
@@ -271,6 +287,8 @@ def test_a_sub_interface_that_somebody_made_anew_is_no_longer_ours(host: Host, n
     host.network("net", **NET10)
     batch("link del eth0.10\nlink add link eth0 name eth0.10 type vlan id 10\nlink set eth0.10 up\n")
     looks.until_settled()
+    [shown] = host.run("vlan_network_info")["networks"]
+    assert (shown["parent_created"], shown["vlan_id"]) == (False, 10)
     before = looks.kernel()
     if noticed:
         warned = host.network("net", **NET10)["warnings"]

@@ -402,6 +402,44 @@ def test_a_link_that_cannot_be_a_parent_is_refused_with_the_way_out(parent, text
     assert refusal(seen(on=on), ask("web", "10.1.0.0/24", parent=parent)) == f"name 'web': {text}"
 
 
+@pytest.mark.parametrize(
+    ("parent", "text"),
+    [
+        ("enp3s0", "parent 'enp3s0' is another name of 'eth0'; name that one"),
+        (
+            "enp3s0.20",
+            "parent 'enp3s0.20' cannot be made: 'enp3s0' is another name of 'eth0'; name 'eth0.20' as parent",
+        ),
+        ("eth0.77", "parent 'eth0.77' is another name of 'eth0'; name that one"),
+        (
+            "tun0",
+            "parent 'tun0' is no Ethernet link, and the kernel makes no ipvlan or macvlan links on it; name another one",
+        ),
+        (
+            "gre0",
+            "parent 'gre0' is no Ethernet link, and the kernel makes no ipvlan or macvlan links on it; name another one",
+        ),
+        ("tun0.20", "parent 'tun0.20' cannot be made: 'tun0' cannot carry VLANs"),
+        ("vrf0.20", "parent 'vrf0.20' cannot be made: 'vrf0' cannot carry VLANs"),
+    ],
+)
+def test_what_the_kernel_would_refuse_later_is_refused_before_the_first_write(parent, text):
+    on = host(
+        replace(ETH0, other_names=("enp3s0", "eth0.77")),
+        link(3, "tun0", "tun", mac=""),
+        link(4, "gre0", "gre", mac="0a:00:00:01"),
+        link(5, "vrf0", "vrf"),
+    )
+    assert refusal(seen(on=on), ask("web", "10.1.0.0/24", parent=parent)) == f"name 'web': {text}"
+
+
+def test_a_parent_of_ours_that_became_a_port_carries_no_network():
+    bridged = replace(MARKED20, master=9, port_kind="bridge")
+    observed = existing(network("web", "10.1.0.0/24"), on=host(ETH0, bridged, link(9, "br0", "bridge")))
+    for specs in ([ask("web")], [ask("b", "10.2.0.0/24", parent="eth0.20")]):
+        assert "parent 'eth0.20' is a port of the bridge 'br0'; name 'br0' as parent" in refusal(observed, *specs)
+
+
 def test_two_names_for_one_vlan_of_one_base_are_refused():
     text = refusal(
         seen(),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.netops.underlay.plugins.module_utils import plan_endpoints, result
-from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Parent, dummy_name
+from ansible_collections.netops.underlay.plugins.module_utils.model import Action, Parent, dummy_name, parent_mark
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 from ansible_collections.netops.underlay.plugins.module_utils.steps import Plan
 
@@ -19,7 +19,7 @@ ENDPOINT_KEYS = (
     "network name driver target ifname mac_address mtu ipv4 ipv6 routes default_route aliases sysctls hosts_file state"
 )
 ADDRESS_KEYS = "network owner address family kind description expires state"
-ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20, mtu=1450))
+ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20, mtu=1450, alias=parent_mark("eth0.20")))
 NET = network("vlan20", subnet("192.168.20.0/24", ip_range="192.168.20.128/25", router="192.168.20.129"))
 OURS = {"eth0.20": Parent("eth0.20", "eth0", 20)}
 
@@ -66,6 +66,13 @@ def test_a_hand_made_parent_is_not_created():
     assert result.network(NET, ON, {})["parent_created"] is False
 
 
+def test_a_parent_that_somebody_made_anew_is_told_as_it_is():
+    found = result.network(NET, host(link(2, "eth0"), link(3, "eth0.20", "dummy")), OURS)
+    assert (found["parent_created"], found["vlan_id"], found["vlan_protocol"]) == (False, None, None)
+    gone = result.network(NET, host(link(2, "eth0")), OURS)
+    assert (gone["parent_created"], gone["vlan_id"]) == (True, 20), "what is to come back"
+
+
 def test_a_network_on_a_card_has_no_vlan():
     found = result.network(network("n", parent="eth0"), ON, {})
     assert (found["vlan_id"], found["vlan_protocol"], found["mtu"]) == (None, None, 1500)
@@ -77,7 +84,7 @@ def test_the_prediction_of_a_network_is_what_it_will_be():
     assert predicted == result.network(NET, ON, OURS)
     dummy = network("iso", parent=None)
     made = {dummy_name("iso"): Parent(dummy_name("iso"))}
-    there = host(link(9, dummy_name("iso"), "dummy"))
+    there = host(link(9, dummy_name("iso"), "dummy", alias=parent_mark(dummy_name("iso"))))
     assert result.network(dummy, host(), made) == result.network(dummy, there, made)
 
 
