@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import conflicts, plan_endpoints, wire
+from ansible_collections.netops.underlay.plugins.module_utils.model import Endpoint
 from ansible_collections.netops.underlay.plugins.module_utils.observe import Observed
 from ansible_collections.netops.underlay.plugins.module_utils.spec import EndpointSpec
 
@@ -14,6 +15,7 @@ from .builders import carried_out, host, link, netns, network, replace, seen, vl
 MAC, OURS, OTHER = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:02"
 FIRST, SECOND = ipaddress.ip_address("192.168.20.2"), ipaddress.ip_address("192.168.20.3")
 SIXTH = ipaddress.ip_address("2001:db8::2")
+OTHER_BYTES = bytes.fromhex(OTHER.replace(":", ""))
 OWN = frozenset({MAC, OURS})
 NET = network("net", "192.168.20.0/24", "2001:db8::/64", conflict_check=True)
 ON = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20))
@@ -34,6 +36,21 @@ def test_new_addresses_are_asked_about_and_those_that_are_there_are_not():
     there = carried_out(observed, plan_endpoints.plan(observed, [ask()])[0])
     assert asked(there, ask()) == []
     assert [str(address) for _parent, address in asked(there, ask(), ask("web2"))] == ["192.168.20.3", "2001:db8::3"]
+
+
+def test_what_goes_is_not_asked_about():
+    there = carried_out(seen(NET, on=ON), plan_endpoints.plan(seen(NET, on=ON), [ask()])[0])
+    assert asked(there, replace(ask(), target=None, state="absent")) == []
+
+
+def test_an_address_on_another_link_of_its_namespace_is_asked_about():
+    there = carried_out(seen(NET, on=ON), plan_endpoints.plan(seen(NET, on=ON), [ask()])[0])
+    own = there.spaces[netns("web1")]
+    addresses = tuple(replace(row, index=99) for row in own.addresses)
+    for links in ((*own.links, link(99, "eth9")), (link(99, "eth9"),)):
+        moved = replace(own, links=links, addresses=addresses)
+        found = asked(replace(there, spaces={netns("web1"): moved}), ask())
+        assert found == [("eth0.20", FIRST), ("eth0.20", SIXTH)]
 
 
 def test_an_endpoint_may_say_otherwise_than_its_network():
@@ -72,6 +89,28 @@ def test_a_parent_without_carrier_is_warned_of():
     assert words.endswith("so nobody could be asked whether addresses are in use")
 
 
+def test_a_parent_with_carrier_is_not_warned_of():
+    assert conflicts.unasked(seen(NET, on=ON), [("eth0.20", FIRST)]) == []
+
+
+def test_our_own_on_the_parent_are_no_strangers_and_those_on_others_are():
+    nets = [
+        network("net", "192.168.20.0/24", driver_name="macvlan"),
+        network("far", "10.1.0.0/16", driver_name="macvlan", parent="eth0.30"),
+    ]
+    on = host(link(2, "eth0"), vlan_link(3, "eth0.20", 2, 20, mac=MAC), vlan_link(4, "eth0.30", 2, 30))
+    rows = [
+        Endpoint("net", "a", netns("a"), "eth0", OURS, (4,)),
+        Endpoint("far", "b", netns("b"), "eth0", OTHER, (4,)),
+    ]
+    [talk] = conflicts.talks(seen(*nets, on=on, endpoints=rows), [("eth0.20", FIRST), ("eth0.20", SECOND)]).values()
+    talk.heard(arp(wire.ARP_REPLY, OURS, FIRST, "0.0.0.0"), 0.1)
+    talk.heard(arp(wire.ARP_REPLY, MAC, FIRST, "0.0.0.0"), 0.1)
+    assert talk.found == {}
+    talk.heard(arp(wire.ARP_REPLY, OTHER, SECOND, "0.0.0.0"), 0.1)
+    assert talk.found == {SECOND: OTHER}
+
+
 def test_three_probes_a_second_apart_and_two_seconds_to_answer():
     talk = conflicts.Conversation(MAC, [FIRST, SIXTH], OWN)
     probes = [wire.arp_probe(MAC, FIRST), wire.neighbour_solicitation(MAC, None, SIXTH)]
@@ -98,6 +137,10 @@ def arp(operation: int, mac: str, sender: object, target: object) -> bytes:
         (arp(wire.ARP_REPLY, OTHER, SECOND, "0.0.0.0"), None),
         (arp(wire.ARP_REPLY, OURS, FIRST, "0.0.0.0"), None),
         (arp(wire.ARP_REQUEST, MAC, "0.0.0.0", FIRST), None),
+        (
+            OTHER_BYTES.join((b"\xff" * 6, arp(wire.ARP_REPLY, OURS, FIRST, "0.0.0.0")[12:])),
+            None,
+        ),  # by who answers for us
         (b"short", None),
     ],
 )
