@@ -1028,9 +1028,10 @@ def side_by_side(count: int) -> Iterator[Callable[[Channel, Sequence[Request]], 
 
         def send(channel: Channel, requests: Sequence[Request]) -> Answers:
             answers = _sent_once(channel, requests, Lock())
-            with suppress(RuntimeError):  # there can be no more threads: whoever waits for the answers sends it
-                threads.submit(answers)
-            return answers
+            try:
+                return threads.submit(answers).result
+            except RuntimeError:  # there can be no more threads: whoever waits for the answers sends it
+                return answers
 
         yield send
 
