@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
-from ansible_collections.netops.underlay.plugins.module_utils import addressing, host_routes, parents, result
-from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPAddress, IPNetwork, Subnet
+from ansible_collections.netops.underlay.plugins.module_utils import addressing, book, host_routes, parents, result
+from ansible_collections.netops.underlay.plugins.module_utils.addressing import IPNetwork, Subnet
 from ansible_collections.netops.underlay.plugins.module_utils.drivers import DEFAULT, DRIVERS
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.facts import IPV6_MIN_MTU, Link
@@ -161,7 +161,7 @@ def plan(
         if spec.name in work.items:
             _attempt(work, _ensure_parent, spec)
     beside = _by(lambda network: network.parent, work.networks.values())
-    held = _by(lambda row: row.segment, seen.allocations)
+    held = _held_then(work)
     for spec in present:
         if spec.name in work.items:
             _attempt(work, _check_company, spec, beside, held)
@@ -752,7 +752,7 @@ def _check_company(
             raise ValueError(child)
     if network.routed:
         _check_routed(work, spec, network)
-    _check_addresses(work, network, held.get(network.parent, ()), beside[network.parent])
+    _check_addresses(network, held.get(network.parent, ()), beside[network.parent], work.crowded_out)
 
 
 def _check_mtu(work: _Work, spec: NetworkSpec, network: Network) -> None:
@@ -849,55 +849,58 @@ def _listed(network: Network, family: int) -> str:
     return ", ".join(str(subnet.network) for subnet in network.subnets if subnet.family == family)
 
 
-def _check_addresses(work: _Work, network: Network, held: Iterable[Allocation], beside: Iterable[Network]) -> None:
-    """No gateway or auxiliary address may be one that an owner holds, and what a network brings along from another parent
-    has to be free on this one (``held``: what is held there, ``beside``: all networks there)."""
-    others = [other for other in beside if other.name != network.name]
-    staying = [row for row in held if _stays(work, row)]
-    staying += [row for other in others for row in _brought(work, other)]
-    aside = _set_aside(network)
-    for row in staying:
-        if row.last is None and not row.cooling and row.address in aside:
-            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
-    taken = {
-        address: f"{words} of network '{other.name}'"
-        for other in others
-        for address, words in _set_aside(other).items()
-    }
-    for row in _brought(work, network):
-        first, last = row.bounds
-        for theirs in staying:
-            if theirs.family == row.family and theirs.bounds[0] <= last and theirs.bounds[1] >= first:
-                taken[row.address] = theirs.standing
-        if row.address not in taken:
-            continue
-        if row.cooling:
-            work.crowded_out.add(row)
-            continue
-        raise ValueError(
-            f"parent '{network.parent}' has no room for {row.text}, which is {row.standing}: there it is {taken[row.address]}; "
-            "release one of them first"
-        )
+def _held_then(work: _Work) -> dict[str, list[Allocation]]:
+    """What will be held on each parent, as far as it was looked for: what stays there, and what networks bring along. It says
+    where it is held now."""
+    found: dict[str, list[Allocation]] = {}
+    for row in work.seen.allocations:
+        network = work.networks.get(row.network)
+        known = work.seen.networks.get(row.network)
+        if network and known and fits(row, network) and row.segment in (network.parent, known.parent):
+            found.setdefault(network.parent, []).append(row)
+    return found
 
 
-def _set_aside(network: Network) -> dict[IPAddress, str]:
-    return {
+def _check_addresses(
+    network: Network, held: Sequence[Allocation], beside: Iterable[Network], crowded_out: set[Allocation]
+) -> None:
+    """No gateway or auxiliary address may be one that an owner holds, and what a network brings along from another parent has
+    to be free on this one.
+
+    :param held: what will be held on its parent; ``beside`` are all networks there
+    :param crowded_out: gets what cools and cannot go on doing so here
+    """
+    aside = {
         addressing.address_of(number, subnet.family): words
         for subnet in network.subnets
         for number, words in subnet.reserved().items()
     }
-
-
-def _stays(work: _Work, row: Allocation) -> bool:
-    """Whether what is held on a parent will still be."""
-    network = work.networks.get(row.network)
-    return network is not None and network.parent == row.segment and fits(row, network)
-
-
-def _brought(work: _Work, network: Network) -> list[Allocation]:
-    """What a network that comes from another parent holds."""
-    rows = work.held.get(network.name, ())
-    return [row for row in rows if row.segment != network.parent and fits(row, network)]
+    for row in held:
+        if row.last is None and not row.cooling and row.address in aside:
+            raise ValueError(f"{row.address} cannot be {aside[row.address]}: it is {row.standing}")
+    brought = [row for row in held if row.network == network.name and row.segment != network.parent]
+    if not brought:
+        return
+    others = [other for other in beside if other.name != network.name]
+    aside_there = {family: book.set_aside(others, network.parent, family) for family in FAMILIES}
+    theirs = [row for row in held if row.network != network.name]
+    singles = {row.address: row for row in theirs if row.last is None}
+    ranges = [row for row in theirs if row.last is not None]
+    for row in brought:
+        if row.last is None:
+            holder = singles.get(row.address) or next((other for other in ranges if other.holds(row.address)), None)
+            words = holder.standing if holder else aside_there[row.family].get(int(row.address))
+        else:
+            holder = next((other for other in theirs if row.holds(other.address) or other.holds(row.address)), None)
+            words = holder.standing if holder else None
+        if words is None:
+            continue
+        if not row.cooling:
+            raise ValueError(
+                f"parent '{network.parent}' has no room for {row.text}, which is {row.standing}: there it is {words}; "
+                "release one of them first"
+            )
+        crowded_out.add(row)
 
 
 # --- changes --------------------------------------------------------------------------------------------------

@@ -925,6 +925,25 @@ def test_two_networks_that_come_to_one_parent_bring_no_address_twice():
     assert "parent 'eth0' has no room for 10.1.0.200" in text
 
 
+def test_a_range_that_a_network_brings_along_may_hold_what_is_set_aside_but_not_what_is_held():
+    [block] = reserved(LOW, "infra", "10.1.0.254")
+    block = block._replace(address=ip_address("10.1.0.192"), last=ip_address("10.1.0.254"))
+    observed, *_networks = two_parents(block)
+    assert ("change", "network", "low") in done(plan(observed, ask("low", parent="eth0.30")))
+    for rows in (
+        [block, *reserved(HIGH, "nas", "10.1.0.200")],
+        [*reserved(LOW, "vm", "10.1.0.200"), block._replace(network="high")],
+    ):
+        observed, *_networks = two_parents(*rows)
+        assert "parent 'eth0.30' has no room for 10.1.0." in refusal(observed, ask("low", parent="eth0.30"))
+
+
+def test_a_network_does_not_move_to_a_gateway_that_it_has_given_out():
+    observed, *_networks = two_parents(*reserved(LOW, "vm", "10.1.0.9"))
+    asked = ask("low", subnet("10.1.0.0/24", "10.1.0.9", "10.1.0.0/25"), parent="eth0.30")
+    assert "10.1.0.9 cannot be the gateway: it is held by owner 'vm'" in refusal(observed, asked)
+
+
 def test_what_cools_makes_room_for_what_is_held():
     [cooling] = reserved(LOW, "vm", "10.1.0.200")
     cooling = cooling._replace(cooling=True, expires=99)
