@@ -114,18 +114,25 @@ def test_links_go_however_few_threads_there_can_be(host: Host, threads: int, mon
     host.run("vlan_endpoint", **PRESENT)
     started = []
     start = threading.Thread.start
+    refused = threading.Event()  # until then those that there are go on being busy, so that another one is wanted
 
     def starting(thread: threading.Thread) -> None:
         if len(started) == threads:
+            refused.set()
             raise RuntimeError("can't start new thread")
         started.append(thread)
         start(thread)
 
     sent = []
     send = netlink.Channel.send
-    monkeypatch.setattr(
-        netlink.Channel, "send", lambda self, requests: [sent.extend(requests), send(self, requests)][1]
-    )
+
+    def sending(channel: netlink.Channel, requests: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            assert refused.wait(60)
+        sent.extend(requests)
+        return send(channel, requests)
+
+    monkeypatch.setattr(netlink.Channel, "send", sending)
     monkeypatch.setattr(threading.Thread, "start", starting)
     result = host.run("vlan_endpoint", **ABSENT)
     monkeypatch.undo()
