@@ -114,6 +114,12 @@ def test_a_link_that_is_gone_and_whether_its_namespace_is_dead(row, alive, reaso
     assert found(row, alive=alive) == [("link_gone", "web1", "192.168.20.2", reason, dead)]
 
 
+def test_what_is_cooling_is_not_what_a_link_that_is_gone_had():
+    rows = held(NET, "web1", "192.168.20.2", "192.168.20.3")
+    rows[1] = replace(rows[1], cooling=True)
+    assert [item[2] for item in found(endpoint(), alive={7}, allocations=rows)] == ["192.168.20.2"]
+
+
 def test_a_link_that_is_elsewhere_is_there():
     elsewhere = {Target("pid", "4711"): there(address(2, "192.168.20.2/24"))}
     assert found(endpoint(boot="before"), spaces=elsewhere) == []
@@ -221,6 +227,7 @@ def test_endpoints_parents_and_addresses_come_from_the_kernel():
         link(5, "other", "dummy", alias=parent_mark("nud-2")),
     )
     routes = [route(2, "default", "192.168.20.1"), route(2, "default", "fe80::1", 6, protocol=9)]
+    routes.append(route(1, "default", "fe80::2", 6))  # by another link
     spaces = {
         WEB1: there(address(2, "192.168.20.2/24"), address(2, "2001:db8::2/64", flags=0x80), routes=routes),
         Target("pid", "4711"): replace(

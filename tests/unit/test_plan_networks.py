@@ -19,6 +19,7 @@ from ansible_collections.netops.underlay.plugins.module_utils.model import (
     HostSetting,
     Parent,
     dummy_name,
+    endpoint_mark,
     making_group,
     parent_mark,
 )
@@ -642,12 +643,16 @@ def test_a_child_that_takes_no_harm_is_no_reason(child, asked):
     assert done(change) == [("create", "network", "web")]
 
 
-def test_a_change_of_mode_that_would_harm_others_is_refused():
+@pytest.mark.parametrize("alias", ["", "backup", endpoint_mark("web", "unknown"), parent_mark("eth0.99")])
+def test_a_change_of_mode_that_would_harm_others_is_refused(alias):
     net = network("web", "10.1.0.0/24")
-    observed = existing(net, children={3: [Child(ipvlan_link(50, "x", 3), "namespace 'theirs'")]})
-    assert "it would be turned from l2/bridge to l3/bridge" in refusal(
-        observed, ask("web", settings={"ipvlan_mode": "l3"})
-    )
+    ours = Child(ipvlan_link(51, "y", 3, alias=endpoint_mark("web", "a")), "namespace 'a'")
+    theirs = Child(ipvlan_link(50, "x", 3, alias=alias), "namespace 'theirs'")
+    row = replace(endpoint(net, "a"), boot_id="")
+    change = ask("web", settings={"ipvlan_mode": "l3"})
+    told = refusal(existing(net, endpoints=[row], children={3: [ours, theirs]}), change)
+    assert "the link 'x' (ipvlan) in namespace 'theirs'" in told and "turned from l2/bridge to l3/bridge" in told
+    assert plan(existing(net, endpoints=[row], children={3: [ours]}), change).plan.actions, "ours follows"
 
 
 @pytest.mark.parametrize("aside", [{"gateway": "10.1.0.9"}, {"router": "10.1.0.9"}])
