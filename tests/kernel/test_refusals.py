@@ -14,7 +14,6 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -487,6 +486,8 @@ def test_all_of_the_above_left_the_world_as_it_was(world: World) -> None:
     for place in ((), ("nsenter", "-t", str(world.pid), "-n"), *(("ip", "netns", "exec", n) for n in WATCHED)):
         command(*place, "ip", "link", "add", "seen", "type", "dummy")
         assert sum(world.watch.heard().values()) > 0, place
+        command(*place, "ip", "link", "del", "seen")
+        world.watch.heard()
     assert not world.watch.heard()
 
 
@@ -642,48 +643,3 @@ def test_a_state_dir_that_others_may_write_to(fresh: Host, how: str) -> None:
 
 def test_a_state_dir_that_is_no_path(fresh: Host) -> None:
     looks.refused(fresh, NETWORK, "state_dir 'here'", "absolute path", name="x", state_dir="here")
-
-
-# --- a kernel without a driver: no link of it may be there ---
-
-
-DRIVERS = {
-    "ipvlan": {"parent": "eth0.10"},
-    "macvlan": {"parent": "eth0.10", "driver": "macvlan"},
-    "dummy": {},
-    "8021q": {"parent": "eth0.10"},
-}
-
-
-def test_a_kernel_without_the_driver(host: Host) -> None:
-    command("ip", "netns", "del", "router")
-    with pytest.MonkeyPatch.context() as patch:
-        for driver, params in DRIVERS.items():
-            with _without(driver, patch):
-                words = ("name 'x'", f"module '{driver}'", f"modprobe {driver}")
-                looks.refused(host, NETWORK, *words, name="x", **NET, **params)
-            patch.undo()
-    for driver, params in DRIVERS.items():
-        host.network(f"with-{driver}", **{**params, "parent": f"eth0.{len(driver)}"} if params else {})
-
-
-@contextmanager
-def _without(driver: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A kernel that has not the driver and cannot load it; on a machine's own kernel drivers are not ours to unload."""
-    if "User Mode Linux" not in Path("/proc/cpuinfo").read_text():
-        from ansible_collections.netops.underlay.plugins.module_utils import netlink
-
-        kind = {"8021q": "vlan"}.get(driver, driver)
-        knows = netlink.Channel.knows
-        patch.setattr(netlink.Channel, "knows", lambda self, asked: asked != kind and knows(self, asked))
-        yield
-        return
-    loader = Path("/proc/sys/kernel/modprobe")
-    before = loader.read_text()
-    looks.until(lambda: command("rmmod", driver, check=False).returncode == 0, f"nobody uses {driver}")
-    loader.write_text("/bin/false\n")
-    try:
-        yield
-    finally:
-        loader.write_text(before)
-        command("modprobe", driver)
