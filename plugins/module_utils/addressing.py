@@ -18,6 +18,7 @@ from typing import Union
 IPNetwork = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 IPAddress = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Pool = tuple[IPNetwork, int]  # what subnets are cut from, and their prefix length
+Spans = dict[int, list[tuple[int, int]]]  # by family: first and last addresses, in their order
 
 NO_GATEWAY = "none"
 
@@ -248,20 +249,29 @@ def unusable_in(subnet: IPNetwork, address: IPAddress) -> str | None:
     return None
 
 
-def first_free_block(pools: Iterable[Pool], used: Iterable[IPNetwork]) -> IPNetwork | None:
-    """The first block of the pools that overlaps nothing in ``used`` (networks of either family). Steps over what is
-    used, not over blocks: a pool may have more of them than can be tried."""
-    spans = [(net.version, *ends(net)) for net in used]
+def spans_of(used: Iterable[IPNetwork]) -> Spans:
+    """What subnets cover."""
+    found: Spans = {4: [], 6: []}
+    for network in used:
+        found[network.version].append(ends(network))
+    for spans in found.values():
+        spans.sort()
+    return found
+
+
+def first_free_block(pools: Iterable[Pool], used: Spans) -> IPNetwork | None:
+    """The first block of the pools that overlaps nothing in ``used``. Steps over what is used, each once, and not over blocks:
+    a pool may have more of them than can be tried."""
     for base, prefixlen in pools:
         size = 1 << (base.max_prefixlen - prefixlen)
-        first = int(base.network_address)
-        while first <= int(base.broadcast_address):
-            in_the_way = [
-                high for version, low, high in spans if version == base.version and low < first + size and high >= first
-            ]
-            if not in_the_way:
-                return type(base)((first, prefixlen))
-            first = (max(in_the_way) // size + 1) * size
+        first, last = ends(base)
+        for low, high in used[base.version]:
+            if low >= first + size:
+                break
+            if high >= first:
+                first = (high // size + 1) * size
+        if first <= last:
+            return type(base)((first, prefixlen))
     return None
 
 

@@ -7,6 +7,7 @@ What follows for the endpoints of changed networks is planned by plan_endpoints,
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,6 +123,16 @@ class _Work:
     def places(self) -> set[str]:
         """The parents of all networks, and of some that have left them."""
         return {network.parent for network in self.networks.values()}
+
+    @cached_property
+    def covered(self) -> addressing.Spans:
+        """What a new subnet from the default pools must not overlap."""
+        return self.covered_but(None)
+
+    def covered_but(self, name: str | None) -> addressing.Spans:
+        others = (network for network in self.networks.values() if network.name != name)
+        subnets = (subnet.network for network in others for subnet in network.subnets)
+        return addressing.spans_of([*subnets, *self.asked, *self.seen.elsewhere])
 
     def refuse(self, spec: NetworkSpec, reason: str) -> None:
         self.refused.append((self.order.get(spec.name, len(self.order)), f"{spec.item}: {reason}"))
@@ -321,6 +332,8 @@ def _settle(work: _Work, spec: NetworkSpec) -> None:
         network = network._replace(routes=_kept_routes(old))
     if internal and asked_parent:
         work.warnings.append(f"{spec.item}: internal is true, so parent '{asked_parent}' is not used")
+    if old and old.subnets != network.subnets:
+        work.__dict__.pop("covered", None)  # to be told anew
     work.networks[spec.name] = network
     work.places.add(network.parent)
     work.items[spec.name] = spec.item
@@ -366,22 +379,20 @@ def _subnets(work: _Work, spec: NetworkSpec, old: Network | None, enabled: Mappi
         if not enabled[family] or any(subnet.family == family for subnet in chosen):
             continue
         before = [subnet for subnet in kept if subnet.from_pool and subnet.family == family]
-        chosen += before or [_pool_subnet(work, spec.name, family, chosen)]
+        chosen += before or [_pool_subnet(work, spec.name, family)]
     return tuple(chosen)
 
 
-def _pool_subnet(work: _Work, name: str, family: int, chosen: Sequence[Subnet]) -> Subnet:
-    others = (network for network in work.networks.values() if network.name != name)
-    used: list[IPNetwork] = [subnet.network for network in others for subnet in network.subnets]
-    used += [subnet.network for subnet in chosen]
-    used += work.asked
-    used += work.seen.elsewhere
+def _pool_subnet(work: _Work, name: str, family: int) -> Subnet:
+    # Its own may overlap what it has now.
+    used = work.covered_but(name) if name in work.networks else work.covered
     block = addressing.first_free_block(_pools(work, family), used)
     if block is None:
         raise ValueError(
             f"the default pools have no free IPv{family} subnet left; give one in ipam_config, or more pools in "
             "default_address_pools"
         )
+    bisect.insort(work.covered[family], addressing.ends(block))
     return Subnet(block, addressing.default_gateway(block), from_pool=True)
 
 

@@ -238,13 +238,16 @@ def test_the_default_pools_are_as_documented():
     assert not any(one.overlaps(other) for one, other in itertools.combinations(BLOCKS, 2))
 
 
+NOTHING = addressing.spans_of([])
+
+
 def test_the_first_free_block_is_the_first():
-    assert str(addressing.first_free_block(POOLS, [])) == "172.18.0.0/16"
+    assert str(addressing.first_free_block(POOLS, NOTHING)) == "172.18.0.0/16"
 
 
 @given(st.lists(networks, max_size=40))
 def test_the_first_free_block_overlaps_nothing_used_and_all_before_it_do(used):
-    found = addressing.first_free_block(POOLS, iter(used))
+    found = addressing.first_free_block(POOLS, addressing.spans_of(iter(used)))
 
     def is_used(block):
         return any(other.version == 4 and block.overlaps(other) for other in used)
@@ -254,9 +257,9 @@ def test_the_first_free_block_overlaps_nothing_used_and_all_before_it_do(used):
 
 def test_a_pool_of_countless_blocks_is_not_walked():
     pools = [(ip_network("fd00::/8"), 64)]
-    assert str(addressing.first_free_block(pools, [ip_network("fd00::/9")])) == "fd80::/64"
-    assert addressing.first_free_block(pools, [ip_network("fc00::/7")]) is None
-    assert str(addressing.first_free_block([(ip_network("::/16"), 64)], [])) == "::/64"
+    assert str(addressing.first_free_block(pools, addressing.spans_of([ip_network("fd00::/9")]))) == "fd80::/64"
+    assert addressing.first_free_block(pools, addressing.spans_of([ip_network("fc00::/7")])) is None
+    assert str(addressing.first_free_block([(ip_network("::/16"), 64)], NOTHING)) == "::/64"
 
 
 def test_a_pool_of_the_user():
@@ -322,7 +325,7 @@ def test_what_is_no_address_and_no_range_is_refused(text, reason):
 
 def test_full_pools_have_no_free_block():
     used = [ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16")]
-    assert addressing.first_free_block(addressing.DEFAULT_IPV4_POOLS, used) is None
+    assert addressing.first_free_block(addressing.DEFAULT_IPV4_POOLS, addressing.spans_of(used)) is None
 
 
 @given(st.text())

@@ -119,6 +119,7 @@ def test_what_plans_does_nothing_itself(name):
     assert not GRAPH[name] & {"netlink", "namespaces", "store", "apply", "run"}
     outside = {full.split(".")[0] for full in imported(UTILS[name])} - {"ansible_collections", "__future__"}
     assert outside <= {
+        "bisect",
         "collections",
         "functools",
         "dataclasses",

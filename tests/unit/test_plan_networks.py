@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -287,6 +288,21 @@ def test_a_subnet_of_a_network_that_goes_can_be_had_again():
     on = host(ETH0, link(3, dummy, "dummy", alias=parent_mark(dummy)))
     observed = seen(network("a", "172.18.0.0/16", parent=None), on=on, made=[Parent(dummy)])
     assert subnets_of(plan(observed, ask("web"), gone("a")), "web") == ["172.18.0.0/16"]
+
+
+def test_a_default_subnet_may_be_one_that_another_leaves_in_the_same_run():
+    observed = seen(network("a", "172.18.0.0/16", parent="eth0"))
+    change = plan(observed, ask("b"), ask("a", "10.7.0.0/24", parent="eth0"), ask("c"), ask("d"))
+    assert [subnets_of(change, name) for name in "bcd"] == [["172.19.0.0/16"], ["172.18.0.0/16"], ["172.20.0.0/16"]]
+
+
+def test_a_thousand_networks_have_a_subnet_each():
+    """Of which each is found without looking at all others again: that took a minute."""
+    pool = HostSetting("default_address_pools", [{"base": "10.0.0.0/8", "size": 24}])
+    change = plan(seen(), *(ask(f"n{number}", enable_ipv6=True) for number in range(1000)), settings=[pool])
+    found = [change.networks[f"n{number}"].subnets[0].network for number in range(1000)]
+    assert found == list(itertools.islice(ip_network("10.0.0.0/8").subnets(new_prefix=24), 1000))
+    assert len({change.networks[f"n{number}"].subnets[1].network for number in range(1000)}) == 1000
 
 
 def test_full_pools_are_told():
