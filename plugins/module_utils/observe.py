@@ -435,8 +435,10 @@ def _lifelines(
 
 def _machine_id() -> str:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
-            return file.read().strip()
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read().strip()
+            if text:  # an image is shipped with an empty one, which would be the same on every host
+                return text
     return os.uname().nodename
 
 

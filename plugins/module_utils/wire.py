@@ -293,8 +293,12 @@ def close_all(links: Iterable[socket.socket]) -> None:
     """Closes sockets side by side: with each the kernel waits until all its readers have let go, 15 ms or so."""
     from concurrent.futures import ThreadPoolExecutor  # slow to import, and seldom needed
 
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+    links = list(links)
+    # There can be no more threads: then the rest are closed here, one by one. Closing twice is no error.
+    with contextlib.suppress(RuntimeError), ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         list(pool.map(socket.socket.close, links))
+    for link in links:
+        link.close()
 
 
 def _send_due(talks: Iterable[tuple[socket.socket, Talk]]) -> None:

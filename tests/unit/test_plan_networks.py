@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from ipaddress import ip_address, ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.netops.underlay.plugins.module_utils import parents, plan_networks
+from ansible_collections.netops.underlay.plugins.module_utils import observe, parents, plan_networks
 from ansible_collections.netops.underlay.plugins.module_utils.errors import Refused
 from ansible_collections.netops.underlay.plugins.module_utils.model import (
     ANNOUNCING,
@@ -1405,3 +1407,26 @@ def test_a_parent_that_no_network_used_stays():
     assert done(plan(observed, ask("web", parent="eth0"))) == [("create", "network", "web")]
     used = seen(network("web", parent="eth0.20"), on=host(ETH0, MARKED20), made=[OURS20])
     assert ("remove", "parent", "eth0.20") in done(plan(used, gone()))
+
+
+# --- what the host's own IPv6 prefix is made from ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"/etc/machine-id": b"a1\n"}, "a1"),
+        ({"/etc/machine-id": b"\n", "/var/lib/dbus/machine-id": b"b2\n"}, "b2"),
+        ({"/etc/machine-id": b""}, "its-name"),
+        ({}, "its-name"),
+    ],
+)
+def test_an_empty_machine_id_is_none(files, found, monkeypatch):
+    def opened(path, **how):
+        if path not in files:
+            raise FileNotFoundError(path)
+        return io.TextIOWrapper(io.BytesIO(files[path]), **how)
+
+    monkeypatch.setattr(observe, "open", opened, raising=False)
+    monkeypatch.setattr(observe.os, "uname", lambda: SimpleNamespace(nodename="its-name"))
+    assert observe._machine_id() == found

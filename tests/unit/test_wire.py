@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import socket
+import threading
 
 import pytest
 from ansible_collections.netops.underlay.plugins.module_utils import wire
@@ -140,3 +142,19 @@ WHOLE = (wire.arp_probe(MAC, V4), wire.neighbour_solicitation(MAC, LOCAL, V6), w
 def test_reading_takes_anything(frame, cut, more):
     wire.read(frame[:cut] + more)
     wire.read(os.urandom(14) + more)
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_sockets_are_closed_however_few_threads_there_can_be(threads, monkeypatch):
+    real, started = threading.Thread.start, []
+
+    def start(thread):
+        if len(started) == threads:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    links = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _number in range(3)]
+    monkeypatch.setattr(threading.Thread, "start", start)
+    wire.close_all(iter(links))
+    assert [link.fileno() for link in links] == [-1] * 3
