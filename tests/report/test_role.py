@@ -219,3 +219,19 @@ def test_libraries_are_there_for_whoever_has_a_wrong_map_too(tmp_path):
 def test_networkd_is_told_where_it_has_its_folder(there: bool, files: int):
     (told,) = computed({"__vlan_map_seen": {"networkd": there}}, "{{ __vlan_map_for_managers }}")
     assert len(told) == files and "netops-underlay.rules" in told
+
+
+def test_a_map_that_no_other_host_shares_needs_no_plan(tmp_path: Path):
+    """A template computes every variable that it names, and that of a long map takes a second."""
+    planned = tmp_path / "planned"
+    given = {
+        "vlan_map_trunk": "eth0",
+        "vlan_map_vlans": [{"vlan": 10, "subnet": "10.1.0.0/24"}],
+        "vlan_map_report": "",
+        "__vlan_map_seen": SEEN,
+        "__vlan_map_plan": f"{{{{ {{'problems': [], 'networks': [lookup('ansible.builtin.pipe', 'touch {planned}')]}} }}}}",
+    }
+    asked = "{{ __vlan_map_networks }}", "{{ __vlan_map_problems }}"
+    assert [len(found) for found in computed(given, *asked)] == [1, 0] and not planned.exists()
+    computed({**given, "vlan_map_hosts": ["localhost"]}, *asked)
+    assert planned.exists()
