@@ -23,7 +23,7 @@ if sys.version_info < _OLDEST:  # there is no module yet that could say it
         "install one, and set ansible_python_interpreter to its path"
     )
     sys.stdout.writelines([json.dumps({"failed": True, "msg": _words}), "\n"])
-    sys.exit(1)
+    raise SystemExit(1)
 
 
 class _CompilesOnce(zipimporter):
