@@ -12,9 +12,15 @@ options:
   state_dir:
     description:
       - Folder on the host in which the collection keeps its store. It is made with mode 0700 if it does not exist.
-      - All tasks for one host have to name the same folder.
+      - All tasks for one host have to name the same folder. C(module_defaults) with C(group/netops.underlay.underlay) names it once
+        for all of them.
     type: path
     default: /var/lib/netops-underlay
+attributes:
+  action_group:
+    support: full
+    description: All modules of the collection are in the action group, so C(module_defaults) can set what they share.
+    membership: [netops.underlay.underlay]
 requirements:
   - pyroute2 >= 0.7.2
   - netaddr

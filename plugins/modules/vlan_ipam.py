@@ -91,6 +91,9 @@ options:
         description: V(present) or V(absent), see O(state).
         type: str
         choices: [present, absent]
+notes:
+  - In check mode a network that a task before would make is not there yet, and a task that needs it fails. With that task's result
+    in C(net), C(when=not (ansible_check_mode and net is changed)) leaves it out then; the role C(vlan_map) does so by itself.
 seealso:
   - module: netops.underlay.vlan_network
   - module: netops.underlay.vlan_ipam_info

@@ -203,6 +203,13 @@ def test_a_module_is_thin(name):
     assert len(main.body) == 2, "one AnsibleModule, one call"
 
 
+def test_every_module_is_in_the_action_group_that_is_documented():
+    runtime = yaml.safe_load((PLUGINS.parent / "meta/runtime.yml").read_text())
+    assert sorted(MODULES) == runtime["action_groups"]["underlay"]
+    fragment = importlib.import_module(f"{PACKAGE}.doc_fragments.underlay").ModuleDocFragment.DOCUMENTATION
+    assert yaml.safe_load(fragment)["attributes"]["action_group"]["membership"] == ["netops.underlay.underlay"]
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_has_documentation_examples_and_return(name):
     module = importlib.import_module(f"{PACKAGE}.modules.{name}")
