@@ -55,6 +55,7 @@ def report(folder: Path, *options: str, **variables: Any) -> subprocess.Complete
         "vlan_map_result": {"networks": given["networks"], "endpoints": given["endpoints"]},
         "vlan_map_state_dir": f"{folder}/store",
         "__vlan_map_python": sys.executable,
+        "__vlan_map_networks_done": {"actions": []},
         **variables,
     }
     return play(folder, {"name": "netops.underlay.vlan_map", "tasks_from": "report"}, *options, **variables)
@@ -91,6 +92,20 @@ def test_the_page_is_written_without_become_where_the_inventory_has_it_for_all_h
     assert (tmp_path / "one.html").exists()
     assert log.read_text().count("AnsiballZ_vlan_ipam_info") == 2
     assert not {"AnsiballZ_stat", "AnsiballZ_copy", "AnsiballZ_file"} & set(re.findall(r"\w+", log.read_text()))
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_check_mode_says_which_endpoints_it_cannot_foresee(tmp_path, options):
+    done = report(
+        tmp_path,
+        *options,
+        vlan_map_vlans=[{"vlan": 10}, {"vlan": 20}],
+        vlan_map_endpoints=[{"name": name, "vlan": vlan} for name, vlan in (("a", 10), ("b", 20), ("c", 10))],
+        __vlan_map_networks_done={"actions": [{"kind": "network", "action": "create", "name": "vlan10"}]},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = "Endpoints left out in check mode, since their networks are not there yet: 2"
+    assert done.stdout.count(words) == (2 if options else 0)
 
 
 @pytest.mark.parametrize("verify", [True, False])
