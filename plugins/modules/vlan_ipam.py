@@ -93,7 +93,8 @@ options:
         choices: [present, absent]
 notes:
   - In check mode a network that a task before would make is not there yet, and a task that needs it fails. With that task's result
-    in C(net), C(when=not (ansible_check_mode and net is changed)) leaves it out then; the role C(vlan_map) does so by itself.
+    registered as C(net), the condition C(net is not changed or not ansible_check_mode) leaves it out then; the role C(vlan_map)
+    does so by itself.
 seealso:
   - module: netops.underlay.vlan_network
   - module: netops.underlay.vlan_ipam_info

@@ -135,6 +135,31 @@ def test_one_file_for_two_hosts_is_refused_at_once(tmp_path):
     assert done.stdout.count("changed=0 ") == 2
 
 
+@pytest.mark.parametrize("playbook", ["map", "remove"])
+def test_the_playbooks_say_where_there_is_no_map(tmp_path, playbook):
+    """As with a file of variables that is misspelt, or beside another inventory."""
+    (tmp_path / "hosts").write_text("[hypervisors]\none\ntwo\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "hypervisor.yml").write_text("vlan_map_vlans: [{vlan: 10}]\n")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "two.yml").write_text("vlan_map_vlans: [{vlan: 10}]\n")
+    words = ["ansible-playbook", "-i", tmp_path / "hosts", "-c", "local", f"netops.underlay.{playbook}", "--check"]
+    done = subprocess.run(
+        [Path(sys.executable).with_name(words[0]), *words[1:], "-e", "ansible_become=false"],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_HOME": str(tmp_path),
+            "NO_COLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "one has no vlan_map_vlans, so nothing is" in done.stdout, done.stdout + done.stderr
+    assert "two has no vlan_map_vlans" not in done.stdout
+
+
 def computed(given: dict[str, Any], *asked: Any) -> list[Any]:
     """What the role makes of its variables."""
     role = REPOSITORY / "roles" / "vlan_map"
