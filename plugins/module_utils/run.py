@@ -114,7 +114,7 @@ def _hinted(module: Any, message: str) -> str:
 def _unfit_items(module: Any) -> Iterator[tuple[str, list[str], list[str]]]:
     """The items of lists that Ansible's check refuses, each checked by itself, why, and the same in plain words."""
     for option, about in module.argument_spec.items():
-        entries = module.as_given.get(option)
+        entries = getattr(module, "as_given", {}).get(option)  # set by a method that Ansible calls its own
         if about.get("elements") != "dict" or not isinstance(entries, list):
             continue
         check = type(module.validator)({option: about})
